@@ -1,0 +1,313 @@
+#include "lib/base/process_runner.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "fmt/format.h"
+#include "lib/base/file.h"
+#include "lib/base/status.h"
+
+namespace berth::base {
+
+namespace {
+
+// What the child needs, made before clone3: after it, only async-signal-safe calls are allowed.
+struct ChildPlan {
+  std::vector<char*> argv;
+  std::vector<char*> env;
+  std::vector<int> fds;  // sources of 0, 1, 2, ...
+  const ProcessSpec* spec;
+  int report_fd;
+};
+
+[[noreturn]] void RunChild(const ChildPlan& plan) {
+  const auto fail = [&](int error) {
+    [[maybe_unused]] const ssize_t n = ::write(plan.report_fd, &error, sizeof(error));
+    ::_exit(127);
+  };
+  struct sigaction action = {};
+  action.sa_handler = SIG_DFL;
+  for (int signal = 1; signal < NSIG; ++signal) {
+    ::sigaction(signal, &action, nullptr);
+  }
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan.spec->new_session) {
+    ::setsid();
+  }
+  // Sources are first lifted above every target, so that no dup2 overwrites a later source.
+  const int count = static_cast<int>(plan.fds.size());
+  int report = ::fcntl(plan.report_fd, F_DUPFD_CLOEXEC, count + 1);
+  if (report < 0) {
+    fail(errno);
+  }
+  int lifted[64];
+  for (int i = 0; i < count; ++i) {
+    lifted[i] = ::fcntl(plan.fds[static_cast<size_t>(i)], F_DUPFD_CLOEXEC, count + 1);
+    if (lifted[i] < 0) {
+      fail(errno);
+    }
+  }
+  for (int i = 0; i < count; ++i) {
+    if (::dup2(lifted[i], i) < 0) {
+      fail(errno);
+    }
+  }
+  ::syscall(SYS_close_range, static_cast<unsigned>(count), ~0U, CLOSE_RANGE_CLOEXEC);
+  const auto fail_late = [&](int error) {
+    [[maybe_unused]] const ssize_t n = ::write(report, &error, sizeof(error));
+    ::_exit(127);
+  };
+  if (::chdir(plan.spec->cwd.empty() ? "/" : plan.spec->cwd.c_str()) != 0) {
+    fail_late(errno);
+  }
+  if (plan.spec->before_exec) {
+    if (const int error = plan.spec->before_exec(); error != 0) {
+      fail_late(error);
+    }
+  }
+  ::execve(plan.argv[0], plan.argv.data(), plan.env.data());
+  fail_late(errno);
+  ::_exit(127);
+}
+
+absl::Status SetNonblocking(int fd) {
+  if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+    return ErrnoStatus(errno, "make pipe non-blocking");
+  }
+  return absl::OkStatus();
+}
+
+struct Pipe {
+  UniqueFd read;
+  UniqueFd write;
+};
+
+absl::StatusOr<Pipe> MakePipe() {
+  int fds[2];
+  if (::pipe2(fds, O_CLOEXEC) != 0) {
+    return ErrnoStatus(errno, "make pipe");
+  }
+  return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
+}
+
+// Reads what is there; closes fd at its end. Bytes past `limit` are dropped.
+void Drain(UniqueFd& fd, std::string& into, size_t limit, bool& truncated) {
+  char buffer[16384];
+  while (fd) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof(buffer));
+    if (n > 0) {
+      const size_t room = limit - std::min(limit, into.size());
+      const size_t take = std::min(room, static_cast<size_t>(n));
+      into.append(buffer, take);
+      truncated |= take < static_cast<size_t>(n);
+    } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+      fd.Reset();
+    } else if (errno == EAGAIN) {
+      return;
+    }
+  }
+}
+
+// Carries a child's three streams until both outputs are closed or the process has ended.
+absl::Status Pump(const OpContext& ctx, Process& process, UniqueFd in, std::string_view input, UniqueFd out,
+                  UniqueFd err, const RunLimits& limits, RunResult& result) {
+  while (true) {
+    if (input.empty()) {
+      in.Reset();
+    }
+    pollfd fds[4] = {{process.pidfd(), POLLIN, 0}, {out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}, {in.get(), POLLOUT, 0}};
+    ::poll(fds, 4, ctx.PollMillis());
+    if (in && fds[3].revents != 0) {
+      const ssize_t n = ::write(in.get(), input.data(), input.size());
+      if (n > 0) {
+        input.remove_prefix(static_cast<size_t>(n));
+      } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        in.Reset();  // the child does not want its input: not our error
+      }
+    }
+    Drain(out, result.out, limits.max_stdout, result.truncated);
+    Drain(err, result.err, limits.max_stderr, result.truncated);
+    // Once the process has ended, what it wrote is in the pipes; a grandchild holding them is not waited for.
+    if ((fds[0].revents & POLLIN) != 0) {
+      Drain(out, result.out, limits.max_stdout, result.truncated);
+      Drain(err, result.err, limits.max_stderr, result.truncated);
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(ctx.Check());
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<ExitStatus> Process::Wait(const OpContext& ctx) {
+  while (true) {
+    pollfd fd = {pidfd_.get(), POLLIN, 0};
+    const int ready = ::poll(&fd, 1, ctx.PollMillis());
+    if (ready > 0) {
+      siginfo_t info = {};
+      if (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0) {
+        if (errno == EINTR) {
+          continue;
+        }
+        return ErrnoStatus(errno, fmt::format("wait for process {}", pid_));
+      }
+      ExitStatus exit;
+      (info.si_code == CLD_EXITED ? exit.code : exit.signal) = info.si_status;
+      return exit;
+    }
+    RETURN_IF_ERROR(ctx.Check());
+  }
+}
+
+absl::Status Process::Kill(int signal) const {
+  if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) != 0 && errno != ESRCH) {
+    return ErrnoStatus(errno, fmt::format("signal {} to process {}", signal, pid_));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
+  BERTH_CHECK(!spec.argv.empty() && spec.extra_fds.size() < 32);
+  ChildPlan plan;
+  plan.spec = &spec;
+  for (const std::string& arg : spec.argv) {
+    plan.argv.push_back(const_cast<char*>(arg.c_str()));
+  }
+  plan.argv.push_back(nullptr);
+  for (const std::string& variable : spec.env) {
+    plan.env.push_back(const_cast<char*>(variable.c_str()));
+  }
+  plan.env.push_back(nullptr);
+  UniqueFd null;
+  for (int fd : {spec.stdin_fd, spec.stdout_fd, spec.stderr_fd}) {
+    if (fd < 0 && !null) {
+      ASSIGN_OR_RETURN(null, OpenFile("/dev/null", O_RDWR));
+    }
+    plan.fds.push_back(fd < 0 ? null.get() : fd);
+  }
+  plan.fds.insert(plan.fds.end(), spec.extra_fds.begin(), spec.extra_fds.end());
+  ASSIGN_OR_RETURN(Pipe report, MakePipe());
+  plan.report_fd = report.write.get();
+
+  int pidfd = -1;
+  clone_args args = {};
+  args.flags = CLONE_PIDFD | spec.clone_flags;
+  args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  args.exit_signal = SIGCHLD;
+  if (spec.cgroup_fd >= 0) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<uint64_t>(spec.cgroup_fd);
+  }
+  // All signals are blocked over the clone, so that no handler of ours runs in the child.
+  sigset_t all;
+  sigset_t old;
+  sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &old);
+  const long pid = ::syscall(SYS_clone3, &args, sizeof(args));
+  const int clone_error = errno;
+  if (pid == 0) {
+    RunChild(plan);
+  }
+  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  if (pid < 0) {
+    return ErrnoStatus(clone_error, fmt::format("start '{}'", spec.argv[0]));
+  }
+  Process process(static_cast<pid_t>(pid), UniqueFd(pidfd));
+  report.write.Reset();
+  int error = 0;
+  ssize_t n;
+  do {
+    n = ::read(report.read.get(), &error, sizeof(error));
+  } while (n < 0 && errno == EINTR);
+  if (n == sizeof(error)) {
+    absl::StatusOr<ExitStatus> reaped = process.Wait(OpContext::Background());
+    return ErrnoStatus(error, fmt::format("start '{}'", spec.argv[0]));
+  }
+  return process;
+}
+
+absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const ProcessSpec& spec, std::string_view input,
+                                                   RunLimits limits) {
+  ASSIGN_OR_RETURN(Pipe in, MakePipe());
+  ASSIGN_OR_RETURN(Pipe out, MakePipe());
+  ASSIGN_OR_RETURN(Pipe err, MakePipe());
+  ProcessSpec piped = spec;
+  piped.stdin_fd = in.read.get();
+  piped.stdout_fd = out.write.get();
+  piped.stderr_fd = err.write.get();
+  RETURN_IF_ERROR(SetNonblocking(in.write.get()));
+  RETURN_IF_ERROR(SetNonblocking(out.read.get()));
+  RETURN_IF_ERROR(SetNonblocking(err.read.get()));
+  ASSIGN_OR_RETURN(Process process, Start(piped));
+  in.read.Reset();
+  out.write.Reset();
+  err.write.Reset();
+
+  RunResult result;
+  const absl::Status pumped = Pump(ctx, process, std::move(in.write), input, std::move(out.read), std::move(err.read),
+                                   limits, result);
+  if (!pumped.ok()) {
+    (void)process.Kill(SIGKILL);
+  }
+  ASSIGN_OR_RETURN(result.exit, process.Wait(OpContext::Background()));
+  RETURN_IF_ERROR(Annotate(pumped, fmt::format("run '{}'", spec.argv[0])));
+  return result;
+}
+
+absl::StatusOr<std::string> FindProgram(const std::string& name) {
+  if (name.find('/') != std::string::npos) {
+    if (::access(name.c_str(), X_OK) != 0) {
+      return ErrnoStatus(errno, fmt::format("find program '{}'", name));
+    }
+    return name;
+  }
+  const char* variable = ::getenv("PATH");
+  const std::string path = variable != nullptr ? variable : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  for (size_t begin = 0; begin <= path.size();) {
+    const size_t end = std::min(path.find(':', begin), path.size());
+    const std::string candidate = path.substr(begin, end - begin) + "/" + name;
+    struct stat st;
+    if (candidate[0] == '/' && ::stat(candidate.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
+        ::access(candidate.c_str(), X_OK) == 0) {
+      return candidate;
+    }
+    begin = end + 1;
+  }
+  return absl::NotFoundError(fmt::format("find program '{}': not in PATH '{}'", name, path));
+}
+
+absl::StatusOr<uint64_t> ProcessStartTime(pid_t pid) {
+  ASSIGN_OR_RETURN(std::string stat, ReadFile(fmt::format("/proc/{}/stat", pid), 8192));
+  // The name, field 2, may hold anything but ends at the last ')'.
+  size_t at = stat.rfind(')');
+  if (at == std::string::npos || at + 2 >= stat.size()) {
+    return absl::InternalError(fmt::format("/proc/{}/stat is not as proc(5) says", pid));
+  }
+  at += 2;
+  const char state = stat[at];
+  if (state == 'Z' || state == 'X') {
+    return absl::NotFoundError(fmt::format("process {} has ended", pid));
+  }
+  for (int field = 3; field < 22; ++field) {
+    at = stat.find(' ', at);
+    if (at == std::string::npos) {
+      return absl::InternalError(fmt::format("/proc/{}/stat is not as proc(5) says", pid));
+    }
+    ++at;
+  }
+  return std::strtoull(stat.c_str() + at, nullptr, 10);
+}
+
+}  // namespace berth::base

@@ -1,0 +1,94 @@
+#include "lib/base/process_runner.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "gtest/gtest.h"
+#include "lib/base/file.h"
+
+namespace berth::base {
+namespace {
+
+ProcessSpec Shell(const std::string& script) {
+  ProcessSpec spec;
+  spec.argv = {"/bin/sh", "-c", script};
+  spec.env = {"PATH=/usr/bin:/bin", "GREETING=hi there"};
+  return spec;
+}
+
+TEST(ProcessRunnerTest, InputOutputExitCode) {
+  SystemProcessRunner runner;
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("cat; echo err >&2; exit 3"), "data", {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->out, "data");
+  EXPECT_EQ(result->err, "err\n");
+  EXPECT_EQ(result->exit.code, 3);
+}
+
+TEST(ProcessRunnerTest, ChildSeesOnlyItsDescriptorsAndEnvironment) {
+  UniqueFd inherited(::open("/etc/passwd", O_RDONLY));  // deliberately without close-on-exec
+  SystemProcessRunner runner;
+  // 3 is ls' own descriptor of the directory.
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("exec ls /proc/self/fd"), "", {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->out, "0\n1\n2\n3\n");
+  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("env | grep -v -e PWD= -e '^_='"), "", {});
+  EXPECT_EQ(result->out, "GREETING=hi there\nPATH=/usr/bin:/bin\n");
+}
+
+TEST(ProcessRunnerTest, ExtraDescriptorsFromThreeOn) {
+  UniqueFd file(::open("/etc/hostname", O_RDONLY | O_CLOEXEC));
+  ProcessSpec spec = Shell("cat <&3");
+  spec.extra_fds = {file.get()};
+  SystemProcessRunner runner;
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), spec, "", {});
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->out, *ReadFile("/etc/hostname", 1000));
+}
+
+TEST(ProcessRunnerTest, MissingProgramAndFailingSetup) {
+  SystemProcessRunner runner;
+  ProcessSpec spec;
+  spec.argv = {"/nonexistent/program"};
+  auto started = runner.Start(spec);
+  EXPECT_TRUE(absl::IsNotFound(started.status())) << started.status();
+  spec = Shell("true");
+  spec.before_exec = [] { return EPERM; };
+  EXPECT_TRUE(absl::IsPermissionDenied(runner.Start(spec).status()));
+}
+
+TEST(ProcessRunnerTest, DeadlineKills) {
+  SystemProcessRunner runner;
+  auto result = runner.Run(OpContext::WithTimeout(absl::Milliseconds(50)), Shell("exec sleep 600"), "", {});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(result.status())) << result.status();
+}
+
+TEST(ProcessRunnerTest, SignalsAndLimits) {
+  SystemProcessRunner runner;
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("kill -9 $$"), "", {});
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->exit.signal, SIGKILL);
+  EXPECT_EQ(result->exit.Combined(), 137);
+  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("head -c 100000 /dev/zero"), "", {1000, 1000});
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->out.size(), 1000u);
+  EXPECT_TRUE(result->truncated);
+}
+
+TEST(ProcessRunnerTest, GrandchildHoldingThePipeIsNotWaitedFor) {
+  SystemProcessRunner runner;
+  const absl::Time start = absl::Now();
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(60)), Shell("sleep 30 & echo $!"), "", {});
+  ASSERT_TRUE(result.ok());
+  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
+  ::kill(static_cast<pid_t>(std::stoi(result->out)), SIGKILL);
+}
+
+TEST(ProcessRunnerTest, StartTimeOfLivingOnly) {
+  EXPECT_TRUE(ProcessStartTime(::getpid()).ok());
+  EXPECT_FALSE(ProcessStartTime(4000000).ok());
+}
+
+}  // namespace
+}  // namespace berth::base
