@@ -1,0 +1,31 @@
+// SyscallMounter: Mounter by the system calls, in the mount namespace of the calling thread. Needs CAP_SYS_ADMIN.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/mount/mounter.h"
+
+namespace berth::mount {
+
+class SyscallMounter : public Mounter {
+ public:
+  absl::Status Mount(const MountRequest& request) override;
+  absl::Status Unmount(const std::string& target, bool detach) override;
+  absl::StatusOr<bool> IsMountPoint(const std::string& path) override;
+  absl::StatusOr<std::vector<std::string>> MountsUnder(const std::string& path) override;
+};
+
+// One line of /proc/PID/mountinfo (proc(5)), as far as berth needs it.
+struct MountInfoEntry {
+  std::string mount_point;
+  std::string fstype;
+  std::string source;
+  std::string super_options;
+  std::vector<std::string> optional_fields;  // "shared:2", "master:1", ...
+};
+
+// All lines, oldest mount first. kDataLoss: a line is not of that form.
+absl::StatusOr<std::vector<MountInfoEntry>> ParseMountInfo(const std::string& text);
+
+}  // namespace berth::mount
