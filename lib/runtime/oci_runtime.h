@@ -1,0 +1,96 @@
+// OciRuntime: the calls of one OCI runtime (runc, crun) that the daemon makes itself. `create` is
+// berth-monitor's (monitor_client.h), since the container's first process must become its child.
+//
+// Errors carry what the runtime said (bounded, control characters escaped) with a code that says
+// what to do: kNotFound: the runtime does not know the container; kFailedPrecondition: it is not in
+// the right state (not running, already started); kDeadlineExceeded / kCancelled: by the context,
+// the runtime was killed; kUnavailable: the runtime program is gone; kInternal: anything else the
+// runtime said.
+//
+// Threads: thread-safe; no state of its own. Ownership: borrows the runner and the handler.
+// Source: OCI runtime-spec "runtime.md", opencontainers/runtime-tools command line interface.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+#include "lib/base/op_context.h"
+#include "lib/base/process_runner.h"
+#include "lib/runtime/runtime_handlers.h"
+
+namespace berth::runtime {
+
+struct OciRuntimeOptions {
+  bool systemd_cgroup = false;
+  std::string monitor_path;  // berth-monitor, whose `exec` mode ExecSync uses
+  std::string scratch_dir;   // on a tmpfs: an exec's pid file is there for the milliseconds the
+                             // runtime takes
+};
+
+struct ExecResult {
+  int exit_code = 0;  // 128 + signal when a signal ended it; -1 when timed_out
+  std::string out;    // at most kExecOutputLimit bytes each
+  std::string err;
+  bool timed_out = false;  // killed at the timeout, with all its children
+  bool truncated = false;  // output was dropped
+};
+
+class OciRuntime {
+ public:
+  // Output kept of each stream of an exec (CRI v1 ExecSync); the rest is read and dropped.
+  static constexpr size_t kExecOutputLimit = 16 << 20;
+
+  OciRuntime(base::ProcessRunner& runner, const Handler& handler, OciRuntimeOptions options)
+      : runner_(runner), handler_(handler), options_(std::move(options)) {}
+
+  const Handler& handler() const { return handler_; }
+
+  absl::Status Start(const base::OpContext& ctx, const std::string& id);
+  // `signal` is the kernel's number. all: every process of the container, for one that shares its
+  // PID namespace.
+  absl::Status Kill(const base::OpContext& ctx, const std::string& id, int signal, bool all);
+  // force: kills it first if it runs. OK when the runtime does not know it.
+  absl::Status Delete(const base::OpContext& ctx, const std::string& id, bool force);
+  // resources_json: the OCI "linux.resources" object.
+  absl::Status Update(const base::OpContext& ctx, const std::string& id,
+                      std::string_view resources_json);
+
+  // Runs a command in a running container and waits for it. process_json: the OCI "process" object
+  // (terminal false). timeout zero: none but the context's; the context's end is an error, the
+  // timeout's is a result with timed_out. kNotFound with reason kReasonNoCommand (base::GetReason):
+  // the command does not exist in the container.
+  //
+  // How: a foreground `runc exec` copies the output itself and does not end while any process holds
+  // the pipes, so a child left in the background hangs it for good, with the exit code inside.
+  // `exec --detach` gives the pipes to the command itself and ends when it runs, with runc and crun
+  // alike; the command then becomes the child of the nearest subreaper. That is `berth-monitor
+  // exec`, which lives as long as the command, reports its end and kills its whole tree when this
+  // side closes the report socket (so also when berthd dies). It costs one start of a 60 kB static
+  // program and saves runc's 10 MB for as long as the command runs. Were berthd the subreaper, it
+  // would have to reap unknown orphans.
+  absl::StatusOr<ExecResult> ExecSync(const base::OpContext& ctx, const std::string& id,
+                                      std::string_view process_json, absl::Duration timeout);
+  static constexpr std::string_view kReasonNoCommand = "CommandNotFound";
+
+ private:
+  absl::Status Call(const base::OpContext& ctx, std::string_view verb, const std::string& id,
+                    const std::vector<std::string>& args, std::string_view input);
+
+  base::ProcessRunner& runner_;
+  const Handler& handler_;
+  const OciRuntimeOptions options_;
+};
+
+// Turns what a runtime printed on its standard error output into a status (see the codes above).
+// `verb` as in "start".
+absl::Status RuntimeError(std::string_view runtime, std::string_view verb, const std::string& id,
+                          std::string_view text, int exit_code);
+// Text of a program for a message: at most 2 KiB, one line, control characters escaped, timestamps
+// of crun removed.
+std::string CleanMessage(std::string_view text);
+
+}  // namespace berth::runtime
