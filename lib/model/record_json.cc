@@ -164,7 +164,11 @@ template <typename T>
 absl::StatusOr<T> DecodeRecord(std::string_view bytes, const char* what) {
   try {
     T record;
-    Reader::Into(Json::from_cbor(bytes.begin(), bytes.end()), record);
+    const Json json = Json::from_cbor(bytes.begin(), bytes.end());
+    Reader::Into(json, record);
+    if (!json.is_object() || record.id.empty()) {
+      return absl::DataLossError(fmt::format("decode the record of a {}: it has no id", what));
+    }
     return record;
   } catch (const Json::exception& e) {
     return absl::DataLossError(fmt::format("decode the record of a {}: {}", what, e.what()));

@@ -1,0 +1,78 @@
+// Database: the one SQLite file that holds what must survive a reboot. A thin owner of the connection; the tables have
+// typed owners (ImageStore, RecordStore).
+//
+// Durability: WAL with synchronous=NORMAL: a commit is atomic and survives the daemon's death, without an fsync. A transaction
+// begun with Durability::kDisk is on the disk when Commit() returns (synchronous=FULL).
+// Threads: thread-safe; one statement or transaction at a time, by an internal mutex that a Transaction holds until its end.
+// Errors: kResourceExhausted: disk full; kDataLoss: the file is damaged; kFailedPrecondition: made by a newer berth.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "lib/base/mutex.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace berth::store {
+
+// One prepared statement; positions count from 1 for Bind and from 0 for columns, as SQLite has them.
+class Statement {
+ public:
+  Statement(Statement&& other) noexcept;
+  Statement& operator=(Statement&&) = delete;
+  ~Statement();
+
+  Statement& Bind(int position, int64_t value);
+  Statement& Bind(int position, std::string_view text);
+  Statement& BindBlob(int position, std::string_view bytes);
+  // True: a row is there. False: done. After false the statement can be bound and stepped again.
+  absl::StatusOr<bool> Step();
+  // Steps to the end, ignoring rows.
+  absl::Status Run();
+  int64_t Int(int column) const;
+  std::string Text(int column) const;  // text or blob
+
+ private:
+  friend class Database;
+  Statement(sqlite3* db, sqlite3_stmt* stmt) : db_(db), stmt_(stmt) {}
+  sqlite3* db_;
+  sqlite3_stmt* stmt_;
+};
+
+enum class Durability { kCrash, kDisk };
+
+class Database {
+ public:
+  // Opens or makes the file and brings its schema up to date.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path);
+  ~Database();
+  Database(const Database&) = delete;
+  Database& operator=(const Database&) = delete;
+
+  // Runs `work` in one transaction: committed when it returns OK, rolled back otherwise. Not reentrant.
+  absl::Status Transact(Durability durability, const std::function<absl::Status(Database&)>& work);
+  // Within Transact's work only.
+  absl::StatusOr<Statement> Prepare(std::string_view sql);
+  int64_t LastInsertId() const;
+  int Changes() const;
+
+ private:
+  explicit Database(sqlite3* db) : db_(db) {}
+  absl::Status Exec(const char* sql);
+  absl::Status Configure(const std::string& path);
+
+  sqlite3* const db_;
+  base::Mutex mu_;
+};
+
+// lib/store/schema.cc: brings the tables from `version` to the newest; returns the statements to run, in order.
+extern const int kSchemaVersion;
+const char* SchemaStep(int from_version);
+
+}  // namespace berth::store
