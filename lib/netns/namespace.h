@@ -1,10 +1,12 @@
-// Namespaces of a pod: pinning them to files, running code inside them, looking at the addresses in one.
+// Namespaces of a pod: pinning them to files, running code inside them, looking at the addresses in
+// one.
 //
-// A pinned namespace is a bind mount of /proc/PID/ns/<type> on an empty file; it lives until the file is unpinned and no
-// process is left in it. Pins of a pod are <state>/ns/<pod id>/<type>: see store/paths.h.
+// A pinned namespace is a bind mount of /proc/PID/ns/<type> on an empty file; it lives until the
+// file is unpinned and no process is left in it. Pins of a pod are <state>/ns/<pod id>/<type>: see
+// store/paths.h.
 //
-// Threads: free functions without state; all of them may block for milliseconds (the kernel's namespace locks).
-// Errors: by errno, naming the path. Source: man 7 namespaces, man 2 setns.
+// Threads: free functions without state; all of them may block for milliseconds (the kernel's
+// namespace locks). Errors: by errno, naming the path. Source: man 7 namespaces, man 2 setns.
 #pragma once
 
 #include <sys/types.h>
@@ -16,6 +18,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "lib/base/unique_fd.h"
 
 namespace berth::netns {
@@ -29,8 +32,9 @@ int CloneFlag(NamespaceType type);
 // <pins_dir>/<name>.
 std::string PinPath(const std::string& pins_dir, NamespaceType type);
 
-// Pins the namespace that `pid` is in to `path`, a file that is created 0600 (its directory, when absent, 0700).
-// Idempotent for the same namespace; kAlreadyExists when `path` pins another one. kNotFound: no such process.
+// Pins the namespace that `pid` is in to `path`, a file that is created 0600 (its directory, when
+// absent, 0700). Idempotent for the same namespace; kAlreadyExists when `path` pins another one.
+// kNotFound: no such process.
 absl::Status PinNamespace(pid_t pid, NamespaceType type, const std::string& path);
 
 // Detaches the mount and removes the file. Absent, or a file with no mount on it: OK.
@@ -41,14 +45,18 @@ absl::Status UnpinAll(const std::string& pins_dir);
 // True when `path` is a namespace (a pin, or /proc/PID/ns/...), not an ordinary or absent file.
 bool IsNamespace(const std::string& path);
 
-// Opens a pin, or /proc/PID/ns/.... kNotFound: absent; kFailedPrecondition: not a namespace (the pin is gone).
+// Opens a pin, or /proc/PID/ns/.... kNotFound: absent; kFailedPrecondition: not a namespace (the
+// pin is gone).
 absl::StatusOr<base::UniqueFd> OpenNamespace(const std::string& path);
 
-// Runs `work` on a new thread that has entered the namespaces, joins it and returns its status. The thread ends afterwards, so no
-// other code ever runs in them; children and sockets that `work` makes belong to them. User namespaces cannot be entered
-// by a process of several threads: kInvalidArgument. A pid namespace is entered by the children of `work` only.
-absl::Status RunInNamespaces(const std::vector<int>& namespace_fds, const std::function<absl::Status()>& work);
-absl::Status RunInNamespaces(const std::vector<std::string>& namespace_paths, const std::function<absl::Status()>& work);
+// Runs `work` on a new thread that has entered the namespaces, joins it and returns its status. The
+// thread ends afterwards, so no other code ever runs in them; children and sockets that `work`
+// makes belong to them. User namespaces cannot be entered by a process of several threads:
+// kInvalidArgument. A pid namespace is entered by the children of `work` only.
+absl::Status RunInNamespaces(const std::vector<int>& namespace_fds,
+                             const std::function<absl::Status()>& work);
+absl::Status RunInNamespaces(const std::vector<std::string>& namespace_paths,
+                             const std::function<absl::Status()>& work);
 
 // Sets IFF_UP on `lo`. Idempotent.
 absl::Status BringUpLoopback(const std::string& netns_path);

@@ -1,8 +1,10 @@
-// PauseLauncher: starts the one process of a pod, berth-pause, which holds the pod's namespaces, and pins those.
+// PauseLauncher: starts the one process of a pod, berth-pause, which holds the pod's namespaces,
+// and pins those.
 //
-// One clone3(2): the child is born in its new namespaces and, with cgroup v2, in its cgroup; between clone and exec it sets the
-// hostname, brings `lo` up and writes the sysctls; so when Launch returns, the namespaces are as the pod wants them.
-// A pod that shares everything with the node gets a pause all the same, in no new namespace: callers need no special case.
+// One clone3(2): the child is born in its new namespaces and, with cgroup v2, in its cgroup;
+// between clone and exec it sets the hostname, brings `lo` up and writes the sysctls; so when
+// Launch returns, the namespaces are as the pod wants them. A pod that shares everything with the
+// node gets a pause all the same, in no new namespace: callers need no special case.
 //
 // Threads: thread-safe; launches run side by side. Ownership: borrows the ProcessRunner.
 #pragma once
@@ -14,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "lib/base/op_context.h"
 #include "lib/base/process_runner.h"
 #include "lib/base/unique_fd.h"
@@ -29,8 +32,9 @@ struct PauseSpec {
   bool new_pid = false;  // only for pods that share a pid namespace: pause is its pid 1 and reaps
   std::string hostname;  // needs new_uts; empty: the node's
   std::map<std::string, std::string> sysctls;
-  int cgroup_fd = -1;        // a cgroup v2 directory, or -1: stays in the daemon's until moved
-  int oom_score_adj = -998;  // clamped to the daemon's own where the machine does not allow it; logged once
+  int cgroup_fd = -1;  // a cgroup v2 directory, or -1: stays in the daemon's until moved
+  int oom_score_adj =
+      -998;  // clamped to the daemon's own where the machine does not allow it; logged once
 };
 
 struct Pause {
@@ -43,10 +47,11 @@ struct Pause {
 class PauseLauncher {
  public:
   // `pause_path`: absolute path of berth-pause.
-  PauseLauncher(base::ProcessRunner& runner, std::string pause_path) : runner_(runner), pause_path_(std::move(pause_path)) {}
+  PauseLauncher(base::ProcessRunner& runner, std::string pause_path)
+      : runner_(runner), pause_path_(std::move(pause_path)) {}
 
-  // kInvalidArgument: a sysctl or the hostname is refused (nothing was started); kNotFound: no pause program; others by errno,
-  // naming the step. After an error no process and no pin is left.
+  // kInvalidArgument: a sysctl or the hostname is refused (nothing was started); kNotFound: no
+  // pause program; others by errno, naming the step. After an error no process and no pin is left.
   absl::StatusOr<Pause> Launch(const base::OpContext& ctx, const PauseSpec& spec);
 
  private:
@@ -57,11 +62,12 @@ class PauseLauncher {
   std::atomic<bool> oom_clamp_logged_ = false;
 };
 
-// A pidfd of a process known from a record: its pid and start time. kNotFound: it has ended, or the pid is another's now.
+// A pidfd of a process known from a record: its pid and start time. kNotFound: it has ended, or the
+// pid is another's now.
 absl::StatusOr<base::UniqueFd> OpenProcess(pid_t pid, uint64_t start_time);
 
-// Kills a pause (SIGKILL: it has nothing to save) and waits for its end; reaps it when it is a child of this process.
-// Idempotent: ended already is OK.
+// Kills a pause (SIGKILL: it has nothing to save) and waits for its end; reaps it when it is a
+// child of this process. Idempotent: ended already is OK.
 absl::Status StopPause(const base::OpContext& ctx, pid_t pid, uint64_t start_time);
 
 }  // namespace berth::netns
