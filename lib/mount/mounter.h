@@ -13,14 +13,15 @@
 namespace berth::mount {
 
 struct MountRequest {
-  std::string source;
-  std::string target;  // absolute; must exist
-  std::string fstype;  // empty for binds, remounts and propagation changes
-  unsigned long flags = 0;  // MS_*
-  std::string options;  // file system specific; at most kMaxOptionBytes
-  // Not empty: relative names in source and options are relative to this directory. It keeps a long list of lower
-  // directories of an overlay short. The working directory of the process does not change.
-  std::string working_directory;
+  std::string source = {};
+  std::string target = {};   // absolute; must exist
+  std::string fstype = {};   // empty for binds, remounts and propagation changes
+  unsigned long flags = 0;   // MS_*
+  std::string options = {};  // file system specific; at most kMaxOptionBytes
+  // Not empty: relative names in source and options are relative to this directory. It keeps a long
+  // list of lower directories of an overlay short. The working directory of the process does not
+  // change.
+  std::string working_directory = {};
 };
 
 // The kernel copies one page of options, ending in a zero byte.
@@ -33,16 +34,17 @@ class Mounter {
   // kOutOfRange: the options are longer than the kernel takes.
   virtual absl::Status Mount(const MountRequest& request) = 0;
 
-  // Unmounts what is mounted at `target` (the top one only), without following a symlink there. What is not a mount
-  // point or does not exist is OK. `detach`: out of the tree now, freed when the last user is gone (MNT_DETACH);
-  // without it a busy mount is kFailedPrecondition.
+  // Unmounts what is mounted at `target` (the top one only), without following a symlink there.
+  // What is not a mount point or does not exist is OK. `detach`: out of the tree now, freed when
+  // the last user is gone (MNT_DETACH); without it a busy mount is kFailedPrecondition.
   virtual absl::Status Unmount(const std::string& target, bool detach) = 0;
 
-  // True when something is mounted exactly at `path` (in this mount namespace). kNotFound: no such path.
+  // True when something is mounted exactly at `path` (in this mount namespace). kNotFound: no such
+  // path.
   virtual absl::StatusOr<bool> IsMountPoint(const std::string& path) = 0;
 
-  // Every mount point at or below the absolute, clean path `path`, in the order to unmount them: deepest and newest
-  // first; a path mounted over several times is listed as often.
+  // Every mount point at or below the absolute, clean path `path`, in the order to unmount them:
+  // deepest and newest first; a path mounted over several times is listed as often.
   virtual absl::StatusOr<std::vector<std::string>> MountsUnder(const std::string& path) = 0;
 };
 

@@ -1,4 +1,5 @@
-// SyscallMounter: Mounter by the system calls, in the mount namespace of the calling thread. Needs CAP_SYS_ADMIN.
+// SyscallMounter: Mounter by the system calls, in the mount namespace of the calling thread. Needs
+// CAP_SYS_ADMIN.
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// FakeMounter: a mount table in memory, for tests of what mounts and unmounts. Records every request.
+// FakeMounter: a mount table in memory, for tests of what mounts and unmounts. Records every
+// request.
 #pragma once
 
 #include <algorithm>
