@@ -36,18 +36,20 @@ absl::Status MakeStatus(absl::StatusCode code, std::string_view message);
 
 }  // namespace berth::base
 
-#define RETURN_IF_ERROR(expr)                                \
-  do {                                                       \
-    if (auto berth_status_ = (expr); !berth_status_.ok()) {  \
-      return berth_status_;                                  \
-    }                                                        \
-  } while (false)
-
+// __COUNTER__ and not __LINE__: inside another macro's arguments every line has the same number.
 #define BERTH_CONCAT_INNER_(a, b) a##b
 #define BERTH_CONCAT_(a, b) BERTH_CONCAT_INNER_(a, b)
-#define ASSIGN_OR_RETURN(lhs, expr) ASSIGN_OR_RETURN_IMPL_(BERTH_CONCAT_(berth_or_, __LINE__), lhs, expr)
+#define RETURN_IF_ERROR(...) RETURN_IF_ERROR_IMPL_(BERTH_CONCAT_(berth_status_, __COUNTER__), (__VA_ARGS__))
+#define RETURN_IF_ERROR_IMPL_(status, expr) \
+  do {                                      \
+    if (auto status = expr; !status.ok()) { \
+      return status;                        \
+    }                                       \
+  } while (false)
+
+#define ASSIGN_OR_RETURN(lhs, ...) ASSIGN_OR_RETURN_IMPL_(BERTH_CONCAT_(berth_or_, __COUNTER__), lhs, (__VA_ARGS__))
 #define ASSIGN_OR_RETURN_IMPL_(tmp, lhs, expr) \
-  auto tmp = (expr);                           \
+  auto tmp = expr;                             \
   if (!tmp.ok()) {                             \
     return tmp.status();                       \
   }                                            \
