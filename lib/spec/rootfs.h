@@ -1,0 +1,19 @@
+// What a container's root file system needs before the OCI runtime sees it.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "lib/model/container.h"
+
+namespace berth::spec {
+
+// Makes `dirs` (SpecOutput::rootfs_dirs) and the link /etc/mtab -> /proc/mounts, where nothing is
+// in its place. All lookups have the rootfs as root, so a hostile symlink in the image leads
+// nowhere else (CVE-2024-5154). New directories are 0755, owned by root. kFailedPrecondition: a
+// file is in the way of a directory, named. Threads: no state.
+absl::Status PrepareRootfs(int root_fd, const std::vector<std::string>& dirs);
+
+}  // namespace berth::spec
