@@ -1,0 +1,122 @@
+// ContainerService: containers and what runs in them; and the end of whole pods, because containers come before their pod.
+//
+// On disk: the record, <root>/containers/<id> (writable layer) and <state>/containers/<id> (bundle), see store/paths.h.
+// A container's exit is written by its monitor, read when the monitor's socket closes (event loop), and stored by a work queue.
+// TearDown undoes a container from its record alone; Create's undo, recovery and Remove are the same function.
+//
+// Locks: Container::op_mu_ serialises Start and Remove of one container; nobody holds it while waiting for a grace period.
+// Container::state_mu_ is a leaf: the record snapshot, the stop deadline, the exit's condition variable.
+// Threads: thread-safe; all but Get and List block. Ownership: borrows everything in ContainerDeps.
+// Source: CRI v1 RuntimeService, CreateContainer .. ExecSync.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "lib/base/event_loop.h"
+#include "lib/base/id_index.h"
+#include "lib/base/op_context.h"
+#include "lib/base/work_queue.h"
+#include "lib/cgroup/pod_cgroups.h"
+#include "lib/image/image_service.h"
+#include "lib/model/container.h"
+#include "lib/runtime/monitor_client.h"
+#include "lib/runtime/oci_runtime.h"
+#include "lib/runtime/runtime_handlers.h"
+#include "lib/sandbox/sandbox_service.h"
+#include "lib/snapshot/overlay_snapshotter.h"
+#include "lib/store/paths.h"
+#include "lib/store/record_store.h"
+
+namespace berth::container {
+
+using ContainerPtr = std::shared_ptr<const model::ContainerRecord>;
+
+struct ContainerDeps {
+  const store::Paths& paths;
+  store::RecordStore& records;
+  base::EventLoop& loop;
+  base::ProcessRunner& runner;
+  snapshot::OverlaySnapshotter& snapshotter;
+  cgroup::PodCgroups& cgroups;
+  const runtime::RuntimeHandlers& handlers;
+  image::ImageService& images;
+  sandbox::SandboxService& sandboxes;
+};
+
+class NodeSetup;  // container_setup.h: node facts and defaults for BuildContainerSpec
+
+class ContainerService {
+ public:
+  ContainerService(ContainerDeps deps, std::string monitor_path, const NodeSetup& node);
+  ~ContainerService();
+  ContainerService(const ContainerService&) = delete;
+  ContainerService& operator=(const ContainerService&) = delete;
+
+  // Takes over stored records: half-made ones are torn down, the others' monitors are adopted, exits that happened meanwhile are
+  // read. Starts no process for a container that is whole. Once, before all else.
+  void Recover(std::vector<model::ContainerRecord> records);
+
+  // Makes a container in a READY pod; same name again: the existing one's id. Errors leave nothing behind: kNotFound (pod, image),
+  // kFailedPrecondition (pod not ready), kInvalidArgument (fields), the runtime's own.
+  absl::StatusOr<model::ContainerId> Create(const base::OpContext& ctx, const std::string& sandbox_id,
+                                            model::ContainerSpec spec);
+  // kNotFound; kFailedPrecondition when it is not CREATED. A failed start leaves it EXITED with the error as its message.
+  absl::Status Start(const base::OpContext& ctx, const std::string& id);
+  // Sends the stop signal, kills after `timeout` (0: at once) and returns when it has ended. A shorter timeout of another caller
+  // replaces a longer one. At ctx's end: its error; the container goes on stopping as far as it got. Absent or ended: OK.
+  absl::Status Stop(const base::OpContext& ctx, const std::string& id, absl::Duration timeout);
+  // Kills it if need be and removes all of it. Absent: OK.
+  absl::Status Remove(const base::OpContext& ctx, const std::string& id);
+
+  // kFailedPrecondition: not running (created counts not). See OciRuntime::ExecSync for results and errors.
+  absl::StatusOr<runtime::ExecResult> ExecSync(const base::OpContext& ctx, const std::string& id,
+                                               const std::vector<std::string>& command, absl::Duration timeout);
+  // kFailedPrecondition: not running.
+  absl::Status ReopenLog(const base::OpContext& ctx, const std::string& id);
+
+  // CRI StopPodSandbox / RemovePodSandbox: the pod's containers (killed / removed, all at once), then the pod. Idempotent.
+  absl::Status StopPod(const base::OpContext& ctx, const std::string& sandbox_id);
+  absl::Status RemovePod(const base::OpContext& ctx, const std::string& sandbox_id);
+
+  // Full id or unique prefix. kNotFound; kInvalidArgument when ambiguous or empty.
+  absl::StatusOr<ContainerPtr> Get(const std::string& id) const;
+  // Newest first, without those being made.
+  std::vector<ContainerPtr> List() const;
+
+ private:
+  class Container;
+  using Ptr = std::shared_ptr<Container>;
+
+  // container_create.cc
+  absl::Status Build(const base::OpContext& ctx, Container& container);
+  absl::Status PrepareRootfs(const base::OpContext& ctx, model::ContainerRecord& record, const model::ImageRecord& image);
+  absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
+  absl::Status TearDown(const base::OpContext& ctx, const model::ContainerRecord& record);
+  // container_recovery.cc
+  void Adopt(const Ptr& container);
+  // container_exit.cc
+  void OnMonitorGone(const std::string& id);
+  void WatchOrphan(const Ptr& container);
+  void Finish(const Ptr& container, int exit_code, int64_t finished_ns, bool oom_killed, const std::string& message);
+  void Persist(const Ptr& container);
+
+  absl::Status Kill(const Ptr& container, int signal);
+  absl::Status WaitExit(const base::OpContext& ctx, const Ptr& container);
+  runtime::OciRuntime RuntimeOf(const model::ContainerRecord& record) const;
+  std::vector<Ptr> OfSandbox(const model::SandboxId& id) const;
+
+  const ContainerDeps deps_;
+  const std::string monitor_path_;
+  const NodeSetup& node_;
+  base::IdIndex<Container> index_;
+  runtime::Monitors monitors_;
+  base::WorkQueue persist_queue_;
+};
+
+}  // namespace berth::container

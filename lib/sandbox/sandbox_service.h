@@ -1,0 +1,94 @@
+// SandboxService: pod sandboxes: their pause process, namespaces, cgroup, files and network.
+//
+// Containers are another service's: Stop and Remove expect that the pod's containers are stopped and removed (container/
+// container_service.h, StopPod and RemovePod do both).
+//
+// On disk: the record, and what store/paths.h shows under <state>/ns and <state>/sandboxes. The record is stored before the
+// first side effect; TearDown undoes a pod from its record alone, whatever of it exists: it is the undo of a failed Run, the
+// recovery of one that a crash cut off, and the end of every Remove.
+//
+// Threads: thread-safe. Run, Stop and Remove block on plugins and the kernel; one at a time per pod (Sandbox::op_mu_).
+// Records are handed out as immutable snapshots. Ownership: borrows everything in SandboxDeps.
+// Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "lib/base/event_loop.h"
+#include "lib/base/id_index.h"
+#include "lib/base/op_context.h"
+#include "lib/cgroup/pod_cgroups.h"
+#include "lib/cni/cni_invoker.h"
+#include "lib/cni/network_configs.h"
+#include "lib/model/sandbox.h"
+#include "lib/mount/mounter.h"
+#include "lib/netns/pause_launcher.h"
+#include "lib/store/paths.h"
+#include "lib/store/record_store.h"
+
+namespace berth::sandbox {
+
+using SandboxPtr = std::shared_ptr<const model::SandboxRecord>;
+
+struct SandboxDeps {
+  const store::Paths& paths;
+  store::RecordStore& records;
+  base::EventLoop& loop;
+  mount::Mounter& mounter;
+  netns::PauseLauncher& pauses;
+  cgroup::PodCgroups& cgroups;
+  cni::NetworkConfigs& networks;
+  cni::CniInvoker& invoker;
+};
+
+struct SandboxOptions {
+  std::map<std::string, std::string> default_sysctls;  // for pods whose namespaces allow them; the pod's own win
+  uint64_t shm_bytes = 64 << 20;
+};
+
+class SandboxService {
+ public:
+  SandboxService(SandboxDeps deps, SandboxOptions options);
+  ~SandboxService();
+  SandboxService(const SandboxService&) = delete;
+  SandboxService& operator=(const SandboxService&) = delete;
+
+  // Takes over stored records: those found CREATING are torn down, the others' pauses are watched again. Once, before all else.
+  void Recover(std::vector<model::SandboxRecord> records);
+
+  // Makes a pod and returns its id. A pod of the same name (FullName) that exists is returned as it is; one being made is waited
+  // for. Errors leave nothing behind: kInvalidArgument (sysctls, hostname, cgroup parent, ports), kUnavailable (no network),
+  // those of plugins and system calls.
+  absl::StatusOr<model::SandboxId> Run(const base::OpContext& ctx, model::SandboxSpec spec);
+
+  // Takes the network down and ends the pause. Idempotent; unknown id: OK. When a plugin's DEL fails the pod is NOT_READY, the error
+  // is returned, and the next Stop or Remove tries again.
+  absl::Status Stop(const base::OpContext& ctx, const std::string& id);
+  // Stops it if need be and removes all of it. Idempotent; unknown id: OK.
+  absl::Status Remove(const base::OpContext& ctx, const std::string& id);
+
+  // Full id or unique prefix. kNotFound; kInvalidArgument when ambiguous or empty.
+  absl::StatusOr<SandboxPtr> Get(const std::string& id) const;
+  // Newest first, without those being made.
+  std::vector<SandboxPtr> List() const;
+
+ private:
+  class Sandbox;
+  using Ptr = std::shared_ptr<Sandbox>;
+
+  absl::Status Create(const base::OpContext& ctx, Sandbox& sandbox);
+  absl::Status WriteFiles(const model::SandboxRecord& record);
+  absl::Status ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record);
+  absl::Status DisconnectNetwork(const base::OpContext& ctx, model::SandboxRecord& record);
+  absl::Status TearDown(const base::OpContext& ctx, model::SandboxRecord& record);
+  void WatchPause(const Ptr& sandbox);
+
+  const SandboxDeps deps_;
+  const SandboxOptions options_;
+  base::IdIndex<Sandbox> index_;
+};
+
+}  // namespace berth::sandbox
