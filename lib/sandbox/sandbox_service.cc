@@ -1,0 +1,354 @@
+#include "lib/sandbox/sandbox_service.h"
+
+#include <sys/epoll.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "fmt/format.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/rollback.h"
+#include "lib/base/status.h"
+#include "lib/netns/namespace.h"
+#include "lib/sandbox/sandbox.h"
+#include "lib/sandbox/sandbox_files.h"
+
+namespace berth::sandbox {
+
+namespace {
+
+// What undoing a failed Run, and the clean-up at start, may take per pod.
+constexpr absl::Duration kUndoBudget = absl::Seconds(60);
+// CNI plugins that hang must not hold StopPodSandbox for ever; the kubelet asks again.
+constexpr absl::Duration kDelBudget = absl::Seconds(60);
+constexpr size_t kMaxResolvConf = 64 << 10;
+
+std::string NodeHostname() {
+  char name[256] = {};
+  return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "localhost";
+}
+
+std::string_view ProtocolName(model::PortMapping::Protocol protocol) {
+  switch (protocol) {
+    case model::PortMapping::Protocol::kUdp:
+      return "udp";
+    case model::PortMapping::Protocol::kSctp:
+      return "sctp";
+    case model::PortMapping::Protocol::kTcp:
+      break;
+  }
+  return "tcp";
+}
+
+absl::StatusOr<cni::PodNetwork> NetworkOf(const model::SandboxRecord& record, const std::string& netns_path) {
+  const model::SandboxSpec& spec = record.spec;
+  cni::PodNetwork network;
+  network.id = record.id.value();
+  network.name = spec.name;
+  network.namespace_name = spec.ns;
+  network.uid = spec.uid;
+  network.netns_path = netns_path;
+  network.annotations = spec.annotations;
+  network.cgroup_path = spec.cgroup_parent;
+  for (const model::PortMapping& port : spec.port_mappings) {
+    network.port_mappings.push_back({std::string(ProtocolName(port.protocol)), port.container_port, port.host_port, port.host_ip});
+  }
+  if (!spec.dns.empty()) {
+    network.dns = cni::DnsConfig{spec.dns.servers, spec.dns.searches, spec.dns.options};
+  }
+  ASSIGN_OR_RETURN(network.bandwidth, cni::BandwidthFromAnnotations(spec.annotations));
+  return network;
+}
+
+// Keeps the first error of several steps that must all be tried.
+void Keep(absl::Status& first, absl::Status next) {
+  if (first.ok()) {
+    first = std::move(next);
+  }
+}
+
+}  // namespace
+
+SandboxService::SandboxService(SandboxDeps deps, SandboxOptions options)
+    : deps_(deps), options_(std::move(options)), index_("pod sandbox") {}
+
+SandboxService::~SandboxService() {
+  for (const Ptr& sandbox : index_.All()) {
+    if (base::UniqueFd pidfd = sandbox->TakePidfd()) {
+      deps_.loop.Unwatch(pidfd.get());
+    }
+  }
+}
+
+void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
+  for (model::SandboxRecord& record : records) {
+    const model::SandboxId id = record.id;
+    if (record.state == model::SandboxState::kCreating) {
+      const absl::Status undone = TearDown(base::OpContext::WithTimeout(kUndoBudget), record);
+      if (undone.ok()) {
+        base::Log("sandbox").info("half-made pod sandbox removed sandbox={}", id.Short());
+        if (absl::Status status = deps_.records.Remove(id); !status.ok()) {
+          base::Log("sandbox").warn("cannot forget a half-made pod sandbox sandbox={} error=\"{}\"", id.Short(), status.ToString());
+        }
+        continue;
+      }
+      // Kept, so that RemovePodSandbox can try again.
+      base::Log("sandbox").warn("half-made pod sandbox is not wholly removed, listing it as not ready sandbox={} error=\"{}\"",
+                                id.Short(), undone.ToString());
+      record.state = model::SandboxState::kNotReady;
+    }
+    const std::string name = record.spec.FullName();
+    const bool ready = record.state == model::SandboxState::kReady;
+    auto sandbox = std::make_shared<Sandbox>(std::move(record));
+    index_.Insert(id.value(), name, sandbox);
+    if (ready) {
+      WatchPause(sandbox);
+    }
+  }
+}
+
+absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx, model::SandboxSpec spec) {
+  const std::string name = spec.FullName();
+  ASSIGN_OR_RETURN(Ptr existing, index_.Reserve(ctx, name));
+  if (existing != nullptr) {
+    return existing->id();
+  }
+  model::SandboxRecord record;
+  record.id = model::SandboxId::Generate();
+  record.spec = std::move(spec);
+  record.created_ns = absl::ToUnixNanos(absl::Now());
+  record.hostname = EffectiveHostname(record.spec, record.id, NodeHostname());
+  auto sandbox = std::make_shared<Sandbox>(std::move(record));
+  const absl::Status status = Create(ctx, *sandbox);
+  if (!status.ok()) {
+    if (sandbox->record()->state == model::SandboxState::kNotReady) {
+      index_.Insert(sandbox->id().value(), name, sandbox);  // what is left of it can still be removed
+    } else {
+      index_.Release(name);
+    }
+    return base::Annotate(status, fmt::format("run pod sandbox '{}'", name));
+  }
+  index_.Insert(sandbox->id().value(), name, sandbox);
+  WatchPause(sandbox);
+  return sandbox->id();
+}
+
+absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox) {
+  model::SandboxRecord record = *sandbox.record();
+  const model::SandboxSpec& spec = record.spec;
+  const std::string pins = deps_.paths.Namespaces(record.id);
+
+  // All that can be refused is refused before the first side effect.
+  RETURN_IF_ERROR(cgroup::ValidateParent(deps_.cgroups.driver(), spec.cgroup_parent));
+  RETURN_IF_ERROR(ResolvConf(spec.dns).status());
+  netns::PauseSpec pause_spec;
+  pause_spec.pins_dir = pins;
+  pause_spec.new_net = pause_spec.new_uts = OwnsNetwork(spec);
+  pause_spec.new_ipc = OwnsIpc(spec);
+  pause_spec.new_pid = SharesPid(spec);
+  pause_spec.hostname = pause_spec.new_uts ? record.hostname : "";
+  pause_spec.sysctls = spec.sysctls;
+  for (const auto& [key, value] : options_.default_sysctls) {
+    const bool allowed = netns::PlanSysctls({{key, value}}, pause_spec.new_net, pause_spec.new_ipc).ok();
+    if (allowed) {
+      pause_spec.sysctls.emplace(key, value);
+    }
+  }
+  RETURN_IF_ERROR(netns::PlanSysctls(pause_spec.sysctls, pause_spec.new_net, pause_spec.new_ipc).status());
+  cni::Attachment planned;
+  if (OwnsNetwork(spec)) {
+    ASSIGN_OR_RETURN(cni::PodNetwork network, NetworkOf(record, netns::PinPath(pins, netns::NamespaceType::kNet)));
+    ASSIGN_OR_RETURN(const std::shared_ptr<const cni::NetworkConfig> config, deps_.networks.Default());
+    ASSIGN_OR_RETURN(planned, deps_.invoker.Plan(*config, network));
+    record.cni_attachment = planned.ToJson();
+  }
+
+  RETURN_IF_ERROR(deps_.records.Put(record));
+  base::Rollback undo(fmt::format("run pod sandbox '{}'", record.id.value()));
+  undo.Push("tear down", [&]() -> absl::Status {
+    absl::Status status = TearDown(base::OpContext::WithTimeout(kUndoBudget), record);
+    if (status.ok()) {
+      return deps_.records.Remove(record.id);
+    }
+    record.state = model::SandboxState::kNotReady;
+    Keep(status, deps_.records.Put(record));
+    sandbox.set_record(record);
+    return status;
+  });
+
+  RETURN_IF_ERROR(WriteFiles(record));
+  ASSIGN_OR_RETURN(const base::UniqueFd cgroup_fd, deps_.cgroups.Prepare(ctx, spec.cgroup_parent, record.id.value()));
+  pause_spec.cgroup_fd = cgroup_fd.get();
+  ASSIGN_OR_RETURN(const netns::Pause pause, deps_.pauses.Launch(ctx, pause_spec));
+  record.pause_pid = pause.process.pid();
+  record.pause_start = pause.start_time;
+  RETURN_IF_ERROR(deps_.records.Put(record));
+
+  RETURN_IF_ERROR(ConnectAndPlace(ctx, record));
+  record.state = model::SandboxState::kReady;
+  RETURN_IF_ERROR(deps_.records.Put(record));
+  sandbox.set_record(record);
+  undo.Commit();
+  return absl::OkStatus();
+}
+
+absl::Status SandboxService::WriteFiles(const model::SandboxRecord& record) {
+  const store::Paths& paths = deps_.paths;
+  RETURN_IF_ERROR(base::MakeDirs(paths.SandboxState(record.id), 0700));
+  ASSIGN_OR_RETURN(std::string resolv_conf, ResolvConf(record.spec.dns));
+  if (resolv_conf.empty()) {
+    absl::StatusOr<std::string> node = base::ReadFile("/etc/resolv.conf", kMaxResolvConf);
+    resolv_conf = node.ok() ? *node : "";  // a node without one has no DNS to hand on
+  }
+  // Containers read these as any user; the directory itself is the daemon's alone.
+  RETURN_IF_ERROR(base::WriteFile(paths.ResolvConf(record.id), resolv_conf, 0644));
+  RETURN_IF_ERROR(base::WriteFile(paths.Hostname(record.id), record.hostname + "\n", 0644));
+  if (!OwnsIpc(record.spec)) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(base::MakeDirs(paths.Shm(record.id), 0700));
+  return deps_.mounter.Mount({.source = "shm",
+                              .target = paths.Shm(record.id),
+                              .fstype = "tmpfs",
+                              .flags = MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                              .options = fmt::format("mode=1777,size={}", options_.shm_bytes)});
+}
+
+// The pause is moved into its cgroup while the plugins run: on cgroup v1 that is a grace period of the kernel's, and neither needs
+// the other.
+absl::Status SandboxService::ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record) {
+  absl::Status placed;
+  std::thread place([&] {
+    placed = deps_.cgroups.Place(ctx, record.spec.cgroup_parent, record.id.value(), record.pause_pid);
+  });
+  absl::Status connected;
+  if (!record.cni_attachment.empty()) {
+    absl::StatusOr<cni::Attachment> planned = cni::Attachment::FromJson(record.cni_attachment);
+    absl::StatusOr<cni::Attachment> attachment =
+        planned.ok() ? deps_.invoker.Add(ctx, *std::move(planned)) : planned.status();
+    connected = attachment.status();
+    if (connected.ok()) {
+      record.cni_attachment = attachment->ToJson();
+      record.ips = attachment->ips;
+    }
+  }
+  place.join();
+  RETURN_IF_ERROR(connected);
+  return placed;
+}
+
+absl::Status SandboxService::DisconnectNetwork(const base::OpContext& ctx, model::SandboxRecord& record) {
+  if (record.cni_attachment.empty() || record.network_down) {
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(cni::Attachment attachment, cni::Attachment::FromJson(record.cni_attachment));
+  if (!netns::IsNamespace(attachment.netns_path)) {
+    attachment.netns_path.clear();  // gone with a reboot or its pause: plugins release what they hold elsewhere
+  }
+  RETURN_IF_ERROR(deps_.invoker.Del(ctx.Within(kDelBudget), attachment));
+  record.network_down = true;
+  return absl::OkStatus();
+}
+
+absl::Status SandboxService::TearDown(const base::OpContext& ctx, model::SandboxRecord& record) {
+  absl::Status first = DisconnectNetwork(ctx, record);
+  if (record.pause_pid != 0) {
+    Keep(first, netns::StopPause(ctx, record.pause_pid, record.pause_start));
+  }
+  if (record.network_down || record.cni_attachment.empty()) {
+    Keep(first, netns::UnpinAll(deps_.paths.Namespaces(record.id)));
+  }
+  Keep(first, deps_.cgroups.Destroy(ctx, record.spec.cgroup_parent, record.id.value()));
+  Keep(first, deps_.mounter.Unmount(deps_.paths.Shm(record.id), /*detach=*/true));
+  if (first.ok()) {
+    first = base::RemoveTree(deps_.paths.SandboxState(record.id));
+  }
+  return first;
+}
+
+absl::Status SandboxService::Stop(const base::OpContext& ctx, const std::string& id) {
+  absl::StatusOr<Ptr> found = index_.Find(id);
+  if (absl::IsNotFound(found.status())) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(found.status());
+  Sandbox& sandbox = **found;
+  base::MutexLock lock(sandbox.op_mu());
+  if (sandbox.removed()) {
+    return absl::OkStatus();
+  }
+  model::SandboxRecord record = *sandbox.record();
+  if (const base::UniqueFd pidfd = sandbox.TakePidfd()) {
+    deps_.loop.Unwatch(pidfd.get());
+  }
+  record.state = model::SandboxState::kNotReady;
+  const absl::Status torn_down = TearDown(ctx, record);
+  sandbox.set_record(record);
+  RETURN_IF_ERROR(deps_.records.Put(record));
+  return base::Annotate(torn_down, fmt::format("stop pod sandbox '{}'", record.id.value()));
+}
+
+absl::Status SandboxService::Remove(const base::OpContext& ctx, const std::string& id) {
+  absl::StatusOr<Ptr> found = index_.Find(id);
+  if (absl::IsNotFound(found.status())) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(found.status());
+  RETURN_IF_ERROR(Stop(ctx, (*found)->id().value()));
+  Sandbox& sandbox = **found;
+  base::MutexLock lock(sandbox.op_mu());
+  if (sandbox.removed()) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(base::Annotate(deps_.records.Remove(sandbox.id()), "remove pod sandbox"));
+  sandbox.set_removed();
+  index_.Erase(sandbox.id().value(), sandbox.name());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<SandboxPtr> SandboxService::Get(const std::string& id) const {
+  ASSIGN_OR_RETURN(const Ptr sandbox, index_.Find(id));
+  return sandbox->record();
+}
+
+std::vector<SandboxPtr> SandboxService::List() const {
+  std::vector<SandboxPtr> list;
+  for (const Ptr& sandbox : index_.All()) {
+    list.push_back(sandbox->record());
+  }
+  std::sort(list.begin(), list.end(), [](const SandboxPtr& a, const SandboxPtr& b) { return a->created_ns > b->created_ns; });
+  return list;
+}
+
+void SandboxService::WatchPause(const Ptr& sandbox) {
+  const SandboxPtr record = sandbox->record();
+  absl::StatusOr<base::UniqueFd> opened = netns::OpenProcess(record->pause_pid, record->pause_start);
+  if (!opened.ok()) {
+    base::Log("sandbox").warn("the pause of a pod is gone, the pod is not ready sandbox={}", sandbox->id().Short());
+    sandbox->MarkNotReady();
+    return;
+  }
+  const int pidfd = sandbox->KeepPidfd(*std::move(opened));
+  const absl::Status watched = deps_.loop.Watch(pidfd, EPOLLIN, [this, weak = std::weak_ptr<Sandbox>(sandbox)](uint32_t) {
+    const Ptr dead = weak.lock();
+    base::UniqueFd fd = dead == nullptr ? base::UniqueFd() : dead->TakePidfd();
+    if (!fd) {
+      return;  // Stop or the destructor has taken it and unwatches it
+    }
+    deps_.loop.Unwatch(fd.get());
+    siginfo_t info = {};
+    ::waitid(P_PIDFD, static_cast<id_t>(fd.get()), &info, WEXITED | WNOHANG);  // after a restart it is not our child
+    dead->MarkNotReady();
+    base::Log("sandbox").warn("the pause of a pod has ended, the pod is not ready sandbox={}", dead->id().Short());
+  });
+  if (!watched.ok()) {
+    base::Log("sandbox").warn("cannot watch the pause of a pod, its end will be noticed at the next start sandbox={} error=\"{}\"",
+                              sandbox->id().Short(), watched.ToString());
+  }
+}
+
+}  // namespace berth::sandbox
