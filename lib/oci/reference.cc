@@ -233,7 +233,9 @@ absl::StatusOr<Reference> Reference::Parse(std::string_view text) {
   ASSIGN_OR_RETURN(ParsedName name, ParseName(text, rest));
   result.domain_ = std::move(name.domain);
   result.path_ = std::move(name.path);
-  result.is_short_name_ = name.is_short;
+  if (name.is_short) {
+    result.short_name_ = std::string(rest);
+  }
   return result;
 }
 
@@ -281,7 +283,7 @@ absl::StatusOr<Reference> Reference::WithName(std::string_view name) const {
   Reference result = *this;
   result.domain_ = std::move(parsed.domain);
   result.path_ = std::move(parsed.path);
-  result.is_short_name_ = false;
+  result.short_name_.clear();
   return result;
 }
 

@@ -41,7 +41,9 @@ class Reference {
   const std::string& tag() const { return tag_; }    // "" when there is a digest
   const std::optional<Digest>& digest() const { return digest_; }
   // The text had no domain.
-  bool is_short_name() const { return is_short_name_; }
+  bool is_short_name() const { return !short_name_.empty(); }
+  // The name as it was written then, without tag and digest: "busybox", "library/busybox"; else "".
+  const std::string& short_name() const { return short_name_; }
 
   // "docker.io/library/busybox"
   std::string Name() const { return domain_ + "/" + path_; }
@@ -60,7 +62,7 @@ class Reference {
   // kInvalidArgument as Parse.
   absl::StatusOr<Reference> WithName(std::string_view name) const;
 
-  // By meaning: is_short_name is not compared.
+  // By meaning: the short name is not compared.
   friend bool operator==(const Reference& a, const Reference& b) {
     return a.domain_ == b.domain_ && a.path_ == b.path_ && a.tag_ == b.tag_ &&
            a.digest_ == b.digest_;
@@ -71,7 +73,7 @@ class Reference {
   std::string path_;
   std::string tag_;
   std::optional<Digest> digest_;
-  bool is_short_name_ = false;
+  std::string short_name_;
 };
 
 // 64 lower-case hex digits, with or without "sha256:" in front: always an image id, never a name.

@@ -163,6 +163,12 @@ TEST(ReferenceTest, WithTagDigestName) {
   EXPECT_FALSE(ref.WithName("quay.io/x:tag").ok());
 }
 
+TEST(ReferenceTest, ShortNameIsKeptAsWritten) {
+  EXPECT_EQ(Reference::Parse("library/busybox:1")->short_name(), "library/busybox");
+  EXPECT_EQ(Reference::Parse("busybox@" + kDigest)->short_name(), "busybox");
+  EXPECT_EQ(Reference::Parse("docker.io/busybox")->short_name(), "");
+}
+
 TEST(ReferenceTest, ImageIds) {
   EXPECT_TRUE(IsFullImageId(kHex));
   EXPECT_TRUE(IsFullImageId(kDigest));
