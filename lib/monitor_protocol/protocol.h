@@ -89,12 +89,13 @@ struct [[gnu::packed]] StatePacket {
   uint64_t lost_log_bytes;  // output bytes that could not be written to the log
 };
 
+// Followed by text_size bytes: what the runtime or the monitor says of it; not terminated, any
+// bytes.
 struct [[gnu::packed]] CreateFailedPacket {
   Header header;
   int32_t exit_code;  // of the runtime; 128 + signal; -1 when it was not started
   uint8_t cancelled;  // 1: by kCancelCreate
   uint16_t text_size;
-  char text[];  // what the runtime or the monitor says of it; not terminated, any bytes
 };
 
 struct [[gnu::packed]] AnswerPacket {

@@ -1,0 +1,135 @@
+// berth-monitor exec: one command in a running container.
+//
+// Who I am: started by berthd (lib/runtime/exec_sync.cc) for one synchronous exec, with the
+// command's standard files as mine and one end of a socket pair at kStartFd. Why I exist:
+// `<runtime> exec --detach` ends as soon as the command runs. The command is then an orphan, and
+// the kernel gives it to the nearest subreaper, which is me; so I can wait for it and nobody else
+// need reap what it leaves behind. What ends me: the command's end, which I report as an
+// ExecReportPacket; or the closing of the socket's other end, by which berthd says that the time is
+// up, or has died: I kill the command, all below it and all of its session.
+#include "cmd/monitor/exec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cmd/monitor/process.h"
+#include "cmd/monitor/text.h"
+#include "lib/monitor_protocol/protocol.h"
+
+namespace berth::monitor {
+namespace {
+
+using monitor_protocol::ExecOutcome;
+using monitor_protocol::ExecReportPacket;
+using monitor_protocol::kStartFd;
+
+constexpr int kReapMillis = 5000;
+
+class Exec {
+ public:
+  explicit Exec(const Options& options) : options_(options) {}
+
+  int Run() {
+    BecomeKeeper();
+    fcntl(kStartFd, F_SETFD, FD_CLOEXEC);
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    const int signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+    runtime_ = Spawn(options_.runtime, {0, 1, 2});
+    if (runtime_ < 0) {
+      return Report(ExecOutcome::kFailed, -runtime_, 0);
+    }
+    // The other ends must see the end of file when the command closes its own.
+    close(0);
+    close(1);
+    close(2);
+
+    while (!reported_) {
+      pollfd entries[2] = {{signal_fd, POLLIN, 0}, {kStartFd, POLLIN, 0}};
+      poll(entries, 2, -1);
+      if (entries[1].revents != 0) {
+        KillDescendants(Session());
+        ReapAll(kReapMillis);
+        return 1;
+      }
+      signalfd_siginfo info;
+      while (read(signal_fd, &info, sizeof(info)) > 0) {
+      }
+      Reap();
+    }
+    return 0;
+  }
+
+ private:
+  // Of the command, when it leads one: what it started is found by it after its parent has ended.
+  pid_t Session() const { return command_ > 0 && getsid(command_) == command_ ? command_ : 0; }
+
+  void Reap() {
+    int status;
+    // The runtime first: only its end tells which of the others is the command.
+    if (runtime_ > 0) {
+      if (waitpid(runtime_, &status, WNOHANG) != runtime_) {
+        return;
+      }
+      runtime_ = 0;
+      OnRuntimeEnd(status);
+    }
+    pid_t pid;
+    while (!reported_ && (pid = waitpid(-1, &status, WNOHANG)) > 0) {
+      if (pid == command_) {
+        Report(ExecOutcome::kExited, WIFEXITED(status) ? WEXITSTATUS(status) : 0,
+               WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+      }
+    }
+    if (!reported_ && pid < 0 && errno == ECHILD) {
+      Report(ExecOutcome::kFailed, ECHILD, 0);
+    }
+  }
+
+  void OnRuntimeEnd(int status) {
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+      KillDescendants(0);
+      ReapAll(kReapMillis);
+      Report(ExecOutcome::kRuntimeFailed,
+             WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0);
+      return;
+    }
+    char text[32];
+    const int size = ReadSmallFile(options_.pid_file, text, sizeof(text));
+    const int error = errno;
+    command_ = size > 0 ? static_cast<pid_t>(ParseNumber(text)) : -1;
+    if (command_ <= 0) {
+      KillDescendants(0);
+      Report(ExecOutcome::kFailed, size < 0 ? error : EINVAL, 0);
+    }
+  }
+
+  int Report(ExecOutcome outcome, int code, int signal) {
+    const ExecReportPacket packet = {
+        {monitor_protocol::kVersion, monitor_protocol::PacketType::kExecReport},
+        outcome,
+        code,
+        signal};
+    send(kStartFd, &packet, sizeof(packet), MSG_NOSIGNAL);
+    reported_ = true;
+    return 0;
+  }
+
+  const Options& options_;
+  pid_t runtime_ = 0;
+  pid_t command_ = 0;
+  bool reported_ = false;
+};
+
+}  // namespace
+
+int RunExec(const Options& options) { return Exec(options).Run(); }
+
+}  // namespace berth::monitor

@@ -1,0 +1,43 @@
+// OomWatch: whether the kernel has killed a process of the container for lack of memory.
+//
+// cgroup v2: `oom_kill` of memory.events, which the kernel makes readable with priority at each
+// change. v1: `oom_kill` of memory.oom_control, with an event descriptor registered in
+// cgroup.event_control, which tells of the shortage, a moment before the kill. Both are read once
+// more at the end. The cgroup may be gone by then (systemd removes an empty scope): its open files
+// then answer ENODEV, and what was seen before counts. Source:
+// Documentation/admin-guide/cgroup-v2.rst "memory.events"; cgroup-v1/memory.rst section 10 "OOM
+// Control".
+#pragma once
+
+#include <poll.h>
+#include <sys/types.h>
+
+namespace berth::monitor {
+
+class OomWatch {
+ public:
+  // Finds the cgroup of the process. Without one, or without its files, nothing is ever reported.
+  void Open(pid_t pid);
+
+  pollfd Poll() const { return {poll_fd_, poll_events_, 0}; }
+  // True when this is the first that was seen of a kill.
+  bool OnEvent();
+  // The last look, when the first process has ended by this signal (0: none).
+  bool AtEnd(int signal);
+
+  bool killed() const { return killed_; }
+
+ private:
+  bool OpenV1(const char* path);
+  bool OpenV2(const char* path);
+  void Read();
+
+  int count_fd_ = -1;  // memory.events or memory.oom_control
+  int poll_fd_ = -1;   // the same (v2), or the event descriptor (v1)
+  short poll_events_ = 0;
+  bool killed_ = false;
+  bool was_short_ = false;  // v1: saw `under_oom`
+  bool gone_ = false;       // the cgroup is
+};
+
+}  // namespace berth::monitor

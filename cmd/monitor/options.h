@@ -1,0 +1,40 @@
+// The monitor's command line, made by lib/runtime/monitor_client.cc alone:
+//
+//   berth-monitor --id ID --bundle DIR --socket PATH --exit-file PATH [--log PATH] [--log-max-size
+//   BYTES]
+//                 [--tty [--tty-height N --tty-width N]] [--stdin [--stdin-once]] [--no-pivot]
+//                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
+//   berth-monitor exec --pid-file PATH -- RUNTIME ... exec --detach --pid-file PATH ... ID
+//   berth-monitor --version
+#pragma once
+
+#include <stdint.h>
+
+namespace berth::monitor {
+
+inline constexpr int kMaxRuntimeArguments = 64;
+
+struct Options {
+  bool exec = false;
+  bool version = false;
+  const char* id = nullptr;
+  const char* bundle = nullptr;
+  const char* socket = nullptr;
+  const char* exit_file = nullptr;
+  const char* log = nullptr;
+  const char* pid_file = nullptr;  // exec only; a container's is <socket>.pid
+  int64_t log_max_size = 0;
+  int64_t tty_height = 0;
+  int64_t tty_width = 0;
+  bool tty = false;
+  bool open_stdin = false;
+  bool stdin_once = false;
+  bool no_pivot = false;
+  char** runtime = nullptr;  // what follows "--": the runtime's path and global options
+  int runtime_count = 0;
+};
+
+// False with a text that says what is wrong. Borrows argv.
+bool ParseOptions(int argc, char** argv, Options* options, const char** error);
+
+}  // namespace berth::monitor
