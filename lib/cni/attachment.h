@@ -1,8 +1,9 @@
-// Attachment: one pod's interface on one network: everything that CHECK and DEL need, also after a restart, a changed
-// configuration or the loss of the pod's netns. The sandbox record stores it as JSON; that record is the result cache.
+// Attachment: one pod's interface on one network: everything that CHECK and DEL need, also after a
+// restart, a changed configuration or the loss of the pod's netns. The sandbox record stores it as
+// JSON; that record is the result cache.
 //
-// Made by CniInvoker::Plan() with no result, so that it can be recorded before ADD; completed by ADD.
-// Passive values; thread-compatible.
+// Made by CniInvoker::Plan() with no result, so that it can be recorded before ADD; completed by
+// ADD. Passive values; thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "lib/cni/bandwidth.h"
 
 namespace berth::cni {
@@ -58,7 +60,8 @@ struct Attachment {
   std::string cni_args;      // "IgnoreUnknown=1;K8S_POD_NAMESPACE=..."
   std::string capabilities;  // JSON object: capability -> its argument
   std::string result;        // JSON of the last plugin's result; empty before ADD
-  std::vector<std::string> ips;  // of the pod, without prefix length; the first one is its primary address
+  std::vector<std::string>
+      ips;  // of the pod, without prefix length; the first one is its primary address
 
   std::string ToJson() const;
   // kDataLoss: not an attachment.

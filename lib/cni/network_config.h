@@ -1,4 +1,5 @@
-// NetworkConfig: one CNI network, as an administrator wrote it: a list of plugins (`.conflist`) or a single one (`.conf`,
+// NetworkConfig: one CNI network, as an administrator wrote it: a list of plugins (`.conflist`) or
+// a single one (`.conf`,
 // `.json`), which is read as a list of one.
 //
 // Threads: passive values. Limits: 1 MiB, 32 plugins, JSON nested 64 deep.
@@ -30,7 +31,8 @@ struct NetworkConfig {
   std::string source;  // its path, for messages
 };
 
-// kInvalidArgument says what is wrong, without the path. Versions 0.1.0 to 1.1.0 are known; of `cniVersions` the highest known wins.
+// kInvalidArgument says what is wrong, without the path. Versions 0.1.0 to 1.1.0 are known; of
+// `cniVersions` the highest known wins.
 absl::StatusOr<NetworkConfig> ParseNetworkConfig(std::string_view bytes);
 
 // 0 when equal, <0 when a is lower. Unreadable parts count as 0.

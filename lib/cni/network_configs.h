@@ -1,11 +1,14 @@
-// NetworkConfigs: the networks in the configuration directory, and whether pods can be attached to the default one.
+// NetworkConfigs: the networks in the configuration directory, and whether pods can be attached to
+// the default one.
 //
-// The default network is the one named by `default_network`, else the first valid file by name (`.conf`, `.conflist`, `.json`).
-// A file that is not valid is skipped and reported; it never hides a valid one. Plugins are looked for anew at each Ready(), because
-// they are often installed after the configuration.
+// The default network is the one named by `default_network`, else the first valid file by name
+// (`.conf`, `.conflist`, `.json`). A file that is not valid is skipped and reported; it never hides
+// a valid one. Plugins are looked for anew at each Ready(), because they are often installed after
+// the configuration.
 //
-// Changes of the directory are seen by inotify: the event loop only notes that there was one, and the next call of Ready(), Default()
-// or Find() reads the directory again on its own thread. The directory may be made later, or be replaced.
+// Changes of the directory are seen by inotify: the event loop only notes that there was one, and
+// the next call of Ready(), Default() or Find() reads the directory again on its own thread. The
+// directory may be made later, or be replaced.
 //
 // Threads: thread-safe. Ownership: borrows the EventLoop, which must outlive it.
 #pragma once
@@ -17,6 +20,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+
 #include "lib/base/event_loop.h"
 #include "lib/base/mutex.h"
 #include "lib/base/unique_fd.h"
@@ -43,16 +47,18 @@ class NetworkConfigs {
   NetworkConfigs(const NetworkConfigs&) = delete;
   NetworkConfigs& operator=(const NetworkConfigs&) = delete;
 
-  // Reads the directory again, now. Files that are not valid are logged, each once until it changes.
+  // Reads the directory again, now. Files that are not valid are logged, each once until it
+  // changes.
   void Reload();
 
-  // The network that pods are attached to. kUnavailable with the reason of Ready(), except that missing plugins do not matter.
+  // The network that pods are attached to. kUnavailable with the reason of Ready(), except that
+  // missing plugins do not matter.
   absl::StatusOr<std::shared_ptr<const NetworkConfig>> Default();
   // A network by name. kNotFound.
   absl::StatusOr<std::shared_ptr<const NetworkConfig>> Find(const std::string& name);
 
-  // OK, or kUnavailable saying what is missing: no configuration (and which files are invalid), or a plugin's program.
-  // Its message is the NetworkReady condition's.
+  // OK, or kUnavailable saying what is missing: no configuration (and which files are invalid), or
+  // a plugin's program. Its message is the NetworkReady condition's.
   absl::Status Ready();
 
   std::vector<Invalid> invalid();
@@ -83,7 +89,9 @@ class NetworkConfigs {
   Loaded loaded_ ABSL_GUARDED_BY(mu_);
 };
 
-// The plugin's path in the first directory that has it. kUnavailable names the directories; kInvalidArgument: a type with a '/'.
-absl::StatusOr<std::string> FindPlugin(const std::vector<std::string>& plugin_dirs, const std::string& type);
+// The plugin's path in the first directory that has it. kUnavailable names the directories;
+// kInvalidArgument: a type with a '/'.
+absl::StatusOr<std::string> FindPlugin(const std::vector<std::string>& plugin_dirs,
+                                       const std::string& type);
 
 }  // namespace berth::cni

@@ -1,6 +1,7 @@
-// Result: what a CNI plugin answered to ADD, whatever version of the specification it speaks (0.1.0 to 1.1.0).
-// Passive values; pure functions. Limits: 1 MiB, JSON nested 64 deep, 256 interfaces, addresses and routes each.
-// Source: CNI spec section 5 (result types) of 0.2.0, 0.4.0, 1.0.0 and 1.1.0.
+// Result: what a CNI plugin answered to ADD, whatever version of the specification it speaks (0.1.0
+// to 1.1.0). Passive values; pure functions. Limits: 1 MiB, JSON nested 64 deep, 256 interfaces,
+// addresses and routes each. Source: CNI spec section 5 (result types) of 0.2.0, 0.4.0, 1.0.0
+// and 1.1.0.
 #pragma once
 
 #include <optional>
@@ -20,8 +21,8 @@ struct ResultInterface {
 };
 
 struct ResultIp {
-  std::string address;  // "10.88.0.5/16"
-  std::string gateway;  // may be empty
+  std::string address;           // "10.88.0.5/16"
+  std::string gateway;           // may be empty
   std::optional<int> interface;  // index into interfaces
   // The address alone: "10.88.0.5".
   std::string Ip() const { return address.substr(0, address.find('/')); }
@@ -46,18 +47,21 @@ struct Result {
   std::vector<ResultRoute> routes;
   ResultDns dns;
 
-  // Addresses of the pod in the plugin's order: those on an interface inside a sandbox or on none in particular.
+  // Addresses of the pod in the plugin's order: those on an interface inside a sandbox or on none
+  // in particular.
   std::vector<std::string> PodIps() const;
 };
 
-// kInvalidArgument: not a result (not JSON, not an object, an address that is none, an index out of range, an unknown version).
-// A result without cniVersion is read as `default_version`'s.
+// kInvalidArgument: not a result (not JSON, not an object, an address that is none, an index out of
+// range, an unknown version). A result without cniVersion is read as `default_version`'s.
 absl::StatusOr<Result> ParseResult(std::string_view json, const std::string& default_version);
 
-// The JSON of `result` in the form that `cni_version` prescribes: for a plugin whose answer has another version than the network.
+// The JSON of `result` in the form that `cni_version` prescribes: for a plugin whose answer has
+// another version than the network.
 std::string RenderResult(const Result& result, const std::string& cni_version);
 
-// What a failing plugin prints: {"code": 7, "msg": "...", "details": "..."}. Nothing when it is not that.
+// What a failing plugin prints: {"code": 7, "msg": "...", "details": "..."}. Nothing when it is not
+// that.
 struct PluginError {
   int code = 0;
   std::string message;

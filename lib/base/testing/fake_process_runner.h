@@ -1,4 +1,5 @@
-// FakeProcessRunner: answers instead of starting programs, and remembers what it was asked to start.
+// FakeProcessRunner: answers instead of starting programs, and remembers what it was asked to
+// start.
 //
 //   FakeProcessRunner runner([](const ProcessSpec& spec, std::string_view input) {
 //     return FakeProcessRunner::Exits(0, "{}");
@@ -20,7 +21,8 @@ namespace berth::base {
 
 class FakeProcessRunner : public ProcessRunner {
  public:
-  using Answer = std::function<absl::StatusOr<RunResult>(const ProcessSpec&, std::string_view input)>;
+  using Answer =
+      std::function<absl::StatusOr<RunResult>(const ProcessSpec&, std::string_view input)>;
 
   struct Call {
     ProcessSpec spec;
@@ -56,8 +58,8 @@ class FakeProcessRunner : public ProcessRunner {
   }
 
   // As the real one, it checks the context first and cuts the output.
-  absl::StatusOr<RunResult> Run(const OpContext& ctx, const ProcessSpec& spec, std::string_view input,
-                                RunLimits limits) override {
+  absl::StatusOr<RunResult> Run(const OpContext& ctx, const ProcessSpec& spec,
+                                std::string_view input, RunLimits limits) override {
     Remember({spec, std::string(input), limits});
     if (absl::Status status = ctx.Check(); !status.ok()) {
       return status;
