@@ -228,9 +228,32 @@ std::string FirstCause(const std::string& what) {
   return cause;
 }
 
+// Whether more than kMaxDepth brackets are open somewhere. Brackets in strings and comments count
+// too: near enough.
+bool IsTooDeep(std::string_view text) {
+  constexpr int kMaxDepth = 100;
+  int depth = 0;
+  for (const char c : text) {
+    if (c == '[' || c == '{') {
+      ++depth;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+    if (depth > kMaxDepth) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::Status ReadToml(std::string_view text, const std::string& name, Config& config) {
+  // toml11 calls itself for each level and would overflow the stack.
+  if (IsTooDeep(text)) {
+    return base::MakeStatus(absl::StatusCode::kInvalidArgument,
+                            fmt::format("{}: more than 100 brackets are open at once", name));
+  }
   try {
     std::istringstream in{std::string(text)};
     const Value document = toml::parse<toml::discard_comments, std::map, std::vector>(in, name);

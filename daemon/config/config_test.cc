@@ -200,6 +200,12 @@ INSTANTIATE_TEST_SUITE_P(
                     BadCase{"[x\n", "test.toml:1: not TOML: "},
                     BadCase{"\x01\x02", "test.toml:1: not TOML: "}));
 
+TEST(ReadToml, RefusesNestingThatTheParserWouldNotSurvive) {
+  EXPECT_THAT(ErrorOf("root = " + std::string(100000, '[')),
+              HasSubstr("brackets are open at once"));
+  EXPECT_THAT(ErrorOf("root = " + std::string(100, '[')), HasSubstr("not TOML"));
+}
+
 TEST(ReadToml, KnowsTheLengthOfASocketAddress) {
   const std::string fits = "/" + std::string(106, 'a');
   EXPECT_EQ(Read("[api]\nlisten = \"unix://" + fits + "\"").api.SocketPath(), fits);
