@@ -44,9 +44,10 @@ struct GrantedCapabilities {
   CapabilitySet clamped = 0;  // asked for, but not in the daemon's bounding set
 };
 
-// Privileged: all, ambient too. Else `defaults` and the added ones without the dropped ones; "ALL"
-// in either list leaves the defaults out, and lets single names of the other list stand. All within
-// `bounding`. Ambient ones are granted as well. kInvalidArgument: no such capability, by name.
+// Privileged: all, ambient too. Else `defaults` and the added ones without the dropped ones. "ALL"
+// in either list replaces the defaults by all or none; single names then still count, and what both
+// lists say is dropped. Ambient ones are granted as well. All within `bounding`.
+// kInvalidArgument: no such capability, by name.
 absl::StatusOr<GrantedCapabilities> GrantCapabilities(const model::ContainerSecurity& security,
                                                       CapabilitySet defaults,
                                                       CapabilitySet bounding);

@@ -46,7 +46,7 @@ class SeccompProfile {
   // A file of the host.
   static absl::StatusOr<SeccompProfile> Load(const std::string& path);
   // conf/seccomp.json, built in.
-  static const SeccompProfile& Default();
+  static SeccompProfile Default();
 
   // The text of `linux.seccomp` for one container.
   std::string Resolve(const SeccompTarget& target) const;
@@ -64,7 +64,7 @@ class SeccompProfile {
 // Chooses and resolves the profile of a container.
 class SeccompPolicy {
  public:
-  // `runtime_default`: what RuntimeDefault means on this node.
+  // `runtime_default`: what RuntimeDefault means on this node, e.g. SeccompProfile::Default().
   explicit SeccompPolicy(SeccompProfile runtime_default);
 
   // The text of `linux.seccomp`; empty: none. Privileged, no request and Unconfined give none;
@@ -74,6 +74,8 @@ class SeccompPolicy {
                                   bool privileged, CapabilitySet capabilities);
 
  private:
+  static constexpr size_t kMaxResolved = 32;
+
   const SeccompProfile runtime_default_;
   base::Mutex mu_;
   std::map<CapabilitySet, std::string> resolved_ ABSL_GUARDED_BY(mu_);
