@@ -49,14 +49,17 @@ struct ContainerDeps {
   sandbox::SandboxService& sandboxes;
 };
 
-class NodeSetup;  // container_setup.h: node facts and defaults for BuildContainerSpec
+struct NodeSetup;  // node_setup.h
 
 class ContainerService {
  public:
-  ContainerService(ContainerDeps deps, std::string monitor_path, const NodeSetup& node);
+  ContainerService(ContainerDeps deps, std::string monitor_path, NodeSetup& node);
   ~ContainerService();
   ContainerService(const ContainerService&) = delete;
   ContainerService& operator=(const ContainerService&) = delete;
+
+  // The layers that containers stand on, for ImageService::SetLayersInUse. Leaf locks only.
+  std::set<int64_t> LayersInUse() const;
 
   // Takes over stored records: half-made ones are torn down, the others' monitors are adopted, exits that happened meanwhile are
   // read. Starts no process for a container that is whole. Once, before all else.
@@ -94,29 +97,42 @@ class ContainerService {
   using Ptr = std::shared_ptr<Container>;
 
   // container_create.cc
-  absl::Status Build(const base::OpContext& ctx, Container& container);
-  absl::Status PrepareRootfs(const base::OpContext& ctx, model::ContainerRecord& record, const model::ImageRecord& image);
+  absl::Status Build(const base::OpContext& ctx, Container& container, const sandbox::SandboxPtr& sandbox,
+                     const model::ImageRecord& image);
+  absl::Status WriteBundle(const base::OpContext& ctx, model::ContainerRecord& record, const sandbox::SandboxPtr& sandbox,
+                           const model::ImageRecord& image);
+  absl::StatusOr<std::string> PidNamespace(const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const;
   absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
+  // container_teardown.cc
   absl::Status TearDown(const base::OpContext& ctx, const model::ContainerRecord& record);
-  // container_recovery.cc
-  void Adopt(const Ptr& container);
+  absl::Status EndMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
   // container_exit.cc
   void OnMonitorGone(const std::string& id);
+  void HandleMonitorGone(const Ptr& container);
   void WatchOrphan(const Ptr& container);
-  void Finish(const Ptr& container, int exit_code, int64_t finished_ns, bool oom_killed, const std::string& message);
-  void Persist(const Ptr& container);
+  void Finish(const Ptr& container, const runtime::ExitRecord& exit, const std::string& message);
+  absl::Status Persist(Container& container);
+  absl::Status Signal(const model::ContainerRecord& record, int signal) const;
+  absl::Status KillAndWait(const base::OpContext& ctx, const Ptr& container);
+  absl::Status KillLeftovers(const base::OpContext& ctx, const model::ContainerRecord& record) const;
+  // container_recovery.cc
+  void RecoverOne(model::ContainerRecord record);
+  void Adopt(const Ptr& container);
 
-  absl::Status Kill(const Ptr& container, int signal);
-  absl::Status WaitExit(const base::OpContext& ctx, const Ptr& container);
-  runtime::OciRuntime RuntimeOf(const model::ContainerRecord& record) const;
+  absl::StatusOr<runtime::OciRuntime> RuntimeOf(const model::ContainerRecord& record) const;
   std::vector<Ptr> OfSandbox(const model::SandboxId& id) const;
 
   const ContainerDeps deps_;
   const std::string monitor_path_;
-  const NodeSetup& node_;
+  NodeSetup& node_;
   base::IdIndex<Container> index_;
-  runtime::Monitors monitors_;
+
+  // Monitors that ended before their container was in the index.
+  base::Mutex early_mu_;
+  std::set<std::string> early_gone_ ABSL_GUARDED_BY(early_mu_);
+
   base::WorkQueue persist_queue_;
+  runtime::Monitors monitors_;
 };
 
 }  // namespace berth::container

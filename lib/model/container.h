@@ -102,7 +102,7 @@ struct ContainerRecord {
   int32_t exit_code = 0;         // valid when finished_ns != 0; 128 + signal for signals
   bool oom_killed = false;
   std::string reason, message;   // CRI ContainerStatus; empty reason: derived from the exit code
-  std::string cgroup;            // OCI cgroupsPath
+  std::string cgroup_parent;     // the pod's, as requested: with the id it names the container's cgroup
 
   ContainerState state() const {
     if (finished_ns != 0) return ContainerState::kExited;

@@ -78,7 +78,7 @@ template <typename A> void Visit(ContainerRecord& v, A& a) {
   a("image", v.image_id); a("layers", v.layers); a("user", v.user); a("log", v.log_path); a("stop_signal", v.stop_signal);
   a("created", v.created_ns); a("started", v.started_ns); a("finished", v.finished_ns); a("pid", v.pid);
   a("pid_start", v.pid_start); a("monitor", v.monitor_pid); a("monitor_start", v.monitor_start); a("exit", v.exit_code);
-  a("oom", v.oom_killed); a("reason", v.reason); a("message", v.message); a("cgroup", v.cgroup);
+  a("oom", v.oom_killed); a("reason", v.reason); a("message", v.message); a("cgroup_parent", v.cgroup_parent);
 }
 
 class Writer {

@@ -14,6 +14,7 @@
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
 #include "lib/netns/namespace.h"
+#include "lib/netns/sysctl.h"
 #include "lib/sandbox/sandbox.h"
 #include "lib/sandbox/sandbox_files.h"
 

@@ -12,7 +12,8 @@
 //     containers/<id>/           the OCI bundle: config.json, rootfs (overlay mount), pidfile
 //       monitor.sock             the monitor listens here while it lives
 //       exit                     the exit record, written once by the monitor
-//     runtime/<handler>/         the OCI runtime's own state (--root)
+//       process.json             the container's `process`, what an exec session starts from
+//       passwd                   /etc/passwd with a line for the container's user, where it needs one
 //
 // Threads: immutable after construction.
 #pragma once
@@ -59,11 +60,11 @@ class Paths {
   std::string ContainersState() const { return state_ + "/containers"; }
   std::string Bundle(const model::ContainerId& id) const { return ContainersState() + "/" + id.value(); }
   std::string BundleConfig(const model::ContainerId& id) const { return Bundle(id) + "/config.json"; }
+  std::string BundleProcess(const model::ContainerId& id) const { return Bundle(id) + "/process.json"; }
+  std::string BundlePasswd(const model::ContainerId& id) const { return Bundle(id) + "/passwd"; }
   std::string Rootfs(const model::ContainerId& id) const { return Bundle(id) + "/rootfs"; }
   std::string MonitorSocket(const model::ContainerId& id) const { return Bundle(id) + "/monitor.sock"; }
   std::string ExitRecord(const model::ContainerId& id) const { return Bundle(id) + "/exit"; }
-  std::string RuntimeState() const { return state_ + "/runtime"; }
-  std::string RuntimeRoot(std::string_view handler) const { return RuntimeState() + "/" + std::string(handler); }
 
  private:
   std::string root_;

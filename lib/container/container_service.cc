@@ -1,0 +1,267 @@
+#include "lib/container/container_service.h"
+
+#include <csignal>
+
+#include <algorithm>
+
+#include "fmt/format.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/status.h"
+#include "lib/container/container.h"
+#include "lib/container/node_setup.h"
+#include "lib/spec/process.h"
+
+namespace berth::container {
+
+namespace {
+
+constexpr size_t kMaxProcessJson = 8 << 20;
+// Between two SIGKILLs of a container that does not end: one is enough unless the kernel is stuck.
+constexpr absl::Duration kKillAgain = absl::Seconds(2);
+// How long a container whose start failed may take to be gone.
+constexpr absl::Duration kStartUndo = absl::Seconds(10);
+
+std::string_view StateName(model::ContainerState state) {
+  switch (state) {
+    case model::ContainerState::kCreating:
+      return "being created";
+    case model::ContainerState::kCreated:
+      return "created, not started";
+    case model::ContainerState::kRunning:
+      return "running";
+    case model::ContainerState::kExited:
+      break;
+  }
+  return "exited";
+}
+
+}  // namespace
+
+ContainerService::ContainerService(ContainerDeps deps, std::string monitor_path, NodeSetup& node)
+    : deps_(deps),
+      monitor_path_(monitor_path),
+      node_(node),
+      index_("container"),
+      monitors_(deps.loop, deps.runner, std::move(monitor_path), [this](const std::string& id) { OnMonitorGone(id); }) {}
+
+ContainerService::~ContainerService() {
+  for (const Ptr& container : index_.All()) {
+    monitors_.Forget(container->id().value());
+    if (base::UniqueFd pidfd = container->TakeOrphan()) {
+      deps_.loop.Unwatch(pidfd.get());
+    }
+  }
+  persist_queue_.Stop();
+}
+
+absl::StatusOr<runtime::OciRuntime> ContainerService::RuntimeOf(const model::ContainerRecord& record) const {
+  ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
+  return runtime::OciRuntime(deps_.runner, *handler,
+                             {.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd,
+                              .monitor_path = monitor_path_,
+                              .scratch_dir = deps_.paths.state()});
+}
+
+std::set<int64_t> ContainerService::LayersInUse() const {
+  std::set<int64_t> layers;
+  for (const Ptr& container : index_.All()) {
+    const ContainerPtr record = container->record();
+    layers.insert(record->layers.begin(), record->layers.end());
+  }
+  return layers;
+}
+
+absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContext& ctx, const std::string& sandbox_id,
+                                                            model::ContainerSpec spec) {
+  ASSIGN_OR_RETURN(const sandbox::SandboxPtr sandbox, deps_.sandboxes.Get(sandbox_id));
+  model::ContainerRecord record;
+  record.id = model::ContainerId::Generate();
+  record.sandbox_id = sandbox->id;
+  record.full_name = fmt::format("k8s_{}_{}_{}_{}_{}", spec.name, sandbox->spec.name, sandbox->spec.ns, sandbox->spec.uid, spec.attempt);
+  const std::string what = fmt::format("create container '{}'", record.full_name);
+  absl::StatusOr<Ptr> existing = index_.Reserve(ctx, record.full_name);
+  RETURN_IF_ERROR(base::Annotate(existing.status(), what));
+  if (*existing != nullptr) {
+    return (*existing)->id();
+  }
+
+  absl::Status status;
+  if (sandbox->state != model::SandboxState::kReady) {
+    status = absl::FailedPreconditionError(fmt::format("pod sandbox '{}' is not ready", sandbox->id.value()));
+  }
+  // The lease holds the layers until the index knows the container, whose record names them.
+  absl::StatusOr<image::ImageLease> lease;
+  if (status.ok()) {
+    lease = deps_.images.Use(spec.image);
+    status = lease.status();
+  }
+  Ptr container;
+  if (status.ok()) {
+    record.spec = std::move(spec);
+    container = std::make_shared<Container>(std::move(record));
+    status = Build(ctx, *container, sandbox, lease->image());
+  }
+  if (!status.ok()) {
+    if (container != nullptr) {
+      base::MutexLock lock(early_mu_);
+      early_gone_.erase(container->id().value());
+    }
+    index_.Release(container != nullptr ? container->name() : record.full_name);
+    return base::Annotate(status, what);
+  }
+  index_.Insert(container->id().value(), container->name(), container);
+  bool gone = false;
+  {
+    base::MutexLock lock(early_mu_);
+    gone = early_gone_.erase(container->id().value()) > 0;
+  }
+  if (gone) {
+    HandleMonitorGone(container);
+  }
+  return container->id();
+}
+
+absl::Status ContainerService::Start(const base::OpContext& ctx, const std::string& id) {
+  ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
+  base::MutexLock lock(container->op_mu());
+  const ContainerPtr record = container->record();
+  const std::string what = fmt::format("start container '{}'", record->id.value());
+  if (record->state() != model::ContainerState::kCreated) {
+    return absl::FailedPreconditionError(fmt::format("{}: it is {}", what, StateName(record->state())));
+  }
+  ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
+  const absl::Status started = runtime.Start(ctx, record->id.value());
+  if (!started.ok()) {
+    // What the runtime left is ended; the record keeps why.
+    const absl::Status killed = KillAndWait(base::OpContext::WithTimeout(kStartUndo), container);
+    container->Update([&](model::ContainerRecord& changed) {
+      changed.reason = "StartError";
+      changed.message = std::string(started.message());
+      changed.exit_code = 128;
+      changed.started_ns = changed.created_ns;
+      changed.finished_ns = absl::ToUnixNanos(absl::Now());
+    });
+    absl::Status stored = Persist(*container);
+    if (!killed.ok() || !stored.ok()) {
+      base::Log("container").warn("a container that did not start is not wholly undone container={} kill=\"{}\" store=\"{}\"",
+                                  record->id.Short(), killed.ToString(), stored.ToString());
+    }
+    return base::Annotate(started, what);
+  }
+  container->Update([](model::ContainerRecord& changed) {
+    const int64_t now = absl::ToUnixNanos(absl::Now());
+    // It may have run and ended before the runtime's own call did.
+    changed.started_ns = changed.finished_ns != 0 ? std::min(now, changed.finished_ns) : now;
+  });
+  return base::Annotate(Persist(*container), what);
+}
+
+absl::Status ContainerService::Stop(const base::OpContext& ctx, const std::string& id, absl::Duration timeout) {
+  absl::StatusOr<Ptr> found = index_.Find(id);
+  if (absl::IsNotFound(found.status())) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(found.status());
+  const Ptr container = *std::move(found);
+  const ContainerPtr record = container->record();
+  const std::string what = fmt::format("stop container '{}'", record->id.value());
+  // One that was not started has nobody to hear a signal.
+  const bool at_once = timeout <= absl::ZeroDuration() || record->state() == model::ContainerState::kCreated;
+  const bool first = container->RequestStop(at_once ? absl::InfinitePast() : absl::Now() + timeout);
+  if (first && !at_once && !container->exited()) {
+    RETURN_IF_ERROR(base::Annotate(Signal(*record, record->stop_signal), what));
+  }
+  absl::Time again = absl::InfinitePast();
+  while (true) {
+    switch (container->AwaitExit(ctx, again)) {
+      case Container::Woken::kExited:
+        return base::Annotate(KillLeftovers(ctx, *record), what);
+      case Container::Woken::kCallerGone:
+        return base::Annotate(ctx.Check(), what);
+      case Container::Woken::kStopDeadline:
+        RETURN_IF_ERROR(base::Annotate(Signal(*record, SIGKILL), what));
+        again = absl::Now() + kKillAgain;
+        break;
+    }
+  }
+}
+
+absl::Status ContainerService::Remove(const base::OpContext& ctx, const std::string& id) {
+  absl::StatusOr<Ptr> found = index_.Find(id);
+  if (absl::IsNotFound(found.status())) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(found.status());
+  const Ptr container = *std::move(found);
+  const std::string what = fmt::format("remove container '{}'", container->id().value());
+  base::MutexLock lock(container->op_mu());
+  {
+    base::MutexLock persist(container->persist_mu());
+    if (container->removed()) {
+      return absl::OkStatus();
+    }
+  }
+  RETURN_IF_ERROR(base::Annotate(KillAndWait(ctx, container), what));
+  RETURN_IF_ERROR(base::Annotate(TearDown(ctx, *container->record()), what));
+  {
+    base::MutexLock persist(container->persist_mu());
+    RETURN_IF_ERROR(base::Annotate(deps_.records.Remove(container->id()), what));
+    container->set_removed();
+  }
+  index_.Erase(container->id().value(), container->name());
+  deps_.images.CollectGarbage();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<runtime::ExecResult> ContainerService::ExecSync(const base::OpContext& ctx, const std::string& id,
+                                                               const std::vector<std::string>& command, absl::Duration timeout) {
+  ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
+  const ContainerPtr record = container->record();
+  const std::string what = fmt::format("exec in container '{}'", record->id.value());
+  if (record->state() != model::ContainerState::kRunning) {
+    return absl::FailedPreconditionError(fmt::format("{}: it is {}", what, StateName(record->state())));
+  }
+  ASSIGN_OR_RETURN(const std::string process, base::ReadFile(deps_.paths.BundleProcess(record->id), kMaxProcessJson));
+  absl::StatusOr<std::string> exec_process = spec::BuildProcessJson(process, command, /*tty=*/false);
+  RETURN_IF_ERROR(base::Annotate(exec_process.status(), what));
+  ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
+  absl::StatusOr<runtime::ExecResult> result = runtime.ExecSync(ctx, record->id.value(), *exec_process, timeout);
+  RETURN_IF_ERROR(base::Annotate(result.status(), what));
+  return result;
+}
+
+absl::Status ContainerService::ReopenLog(const base::OpContext& ctx, const std::string& id) {
+  ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
+  const ContainerPtr record = container->record();
+  const std::string what = fmt::format("reopen the log of container '{}'", record->id.value());
+  if (record->state() != model::ContainerState::kRunning) {
+    return absl::FailedPreconditionError(fmt::format("{}: it is {}", what, StateName(record->state())));
+  }
+  absl::StatusOr<runtime::MonitorConnection> monitor =
+      runtime::MonitorConnection::Connect(ctx, deps_.paths.MonitorSocket(record->id));
+  RETURN_IF_ERROR(base::Annotate(monitor.status(), what));
+  return base::Annotate(monitor->ReopenLog(ctx), what);
+}
+
+absl::StatusOr<ContainerPtr> ContainerService::Get(const std::string& id) const {
+  ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
+  return container->record();
+}
+
+std::vector<ContainerPtr> ContainerService::List() const {
+  std::vector<ContainerPtr> list;
+  for (const Ptr& container : index_.All()) {
+    list.push_back(container->record());
+  }
+  std::sort(list.begin(), list.end(), [](const ContainerPtr& a, const ContainerPtr& b) { return a->created_ns > b->created_ns; });
+  return list;
+}
+
+std::vector<ContainerService::Ptr> ContainerService::OfSandbox(const model::SandboxId& id) const {
+  std::vector<Ptr> list = index_.All();
+  std::erase_if(list, [&](const Ptr& container) { return container->record()->sandbox_id != id; });
+  return list;
+}
+
+}  // namespace berth::container

@@ -1,0 +1,33 @@
+// NodeSetup: what containers get besides what their request says: this machine's facts and the configuration's defaults.
+// Made once by the composition root; SeccompPolicy locks itself, the rest is constant.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "lib/security/capabilities.h"
+#include "lib/security/seccomp.h"
+#include "lib/spec/node_facts.h"
+#include "lib/spec/process.h"
+
+namespace berth::container {
+
+// Per runtime handler, from [runtimes.NAME].
+struct HandlerPolicy {
+  std::vector<std::string> allowed_annotations;
+  bool privileged_without_host_devices = false;
+};
+
+struct NodeSetup {
+  spec::NodeFacts facts;
+  security::CapabilitySet default_capabilities = security::DefaultCapabilities();
+  security::CapabilitySet bounding_capabilities = security::kAllCapabilities;
+  security::SeccompPolicy seccomp;
+  std::vector<std::string> default_env;
+  std::vector<spec::Ulimit> default_ulimits;
+  std::map<std::string, HandlerPolicy> handlers;  // by handler name; absent: the defaults
+  std::vector<std::string> daemon_dirs;           // root and state
+};
+
+}  // namespace berth::container
