@@ -9,8 +9,12 @@
 //
 // Signals that are waited for are blocked: the kernel drops those that pid 1 neither handles nor
 // blocks.
+//
+// Standard input may be a pipe from berthd, which then writes one byte when its record names me. If it dies before that, nobody knows of
+// me, so the end of the pipe ends me.
 #include <signal.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int main(void) {
@@ -22,6 +26,12 @@ int main(void) {
   sigaddset(&end, SIGTERM);
   sigaddset(&end, SIGINT);
   sigprocmask(SIG_BLOCK, &end, NULL);
+  struct stat in;
+  char known;
+  if (fstat(STDIN_FILENO, &in) == 0 && S_ISFIFO(in.st_mode) && read(STDIN_FILENO, &known, 1) != 1) {
+    _exit(1);
+  }
+  close(STDIN_FILENO);
   while (sigwaitinfo(&end, NULL) < 0) {
   }
   _exit(0);

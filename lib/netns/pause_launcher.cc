@@ -163,7 +163,8 @@ std::vector<NamespaceType> NewNamespaces(const PauseSpec& spec) {
 
 absl::StatusOr<base::Process> StartInNamespaces(base::ProcessRunner& runner,
                                                 const std::string& program, const PauseSpec& spec,
-                                                const std::vector<SysctlWrite>& sysctls) {
+                                                const std::vector<SysctlWrite>& sysctls,
+                                                int stdin_fd) {
   const SharedProgress progress;
   if (progress.get() == nullptr) {
     return absl::ResourceExhaustedError("no memory to share with the pause process");
@@ -172,6 +173,7 @@ absl::StatusOr<base::Process> StartInNamespaces(base::ProcessRunner& runner,
   process.argv = {program};
   process.cgroup_fd = spec.cgroup_fd;
   process.new_session = true;
+  process.stdin_fd = stdin_fd;
   for (NamespaceType type : NewNamespaces(spec)) {
     process.clone_flags |= static_cast<uint64_t>(static_cast<unsigned>(CloneFlag(type)));
   }
@@ -218,11 +220,18 @@ absl::StatusOr<Pause> PauseLauncher::Launch(const base::OpContext& ctx, const Pa
   RETURN_IF_ERROR(ValidateHostname(spec));
   ASSIGN_OR_RETURN(const std::vector<SysctlWrite> sysctls,
                    PlanSysctls(spec.sysctls, spec.new_net, spec.new_ipc));
-  absl::StatusOr<base::Process> started = StartInNamespaces(runner_, pause_path_, spec, sysctls);
+  int hold[2];
+  if (::pipe2(hold, O_CLOEXEC) != 0) {
+    return base::ErrnoStatus(errno, "start pause: make pipe");
+  }
+  const base::UniqueFd held_end(hold[0]);
+  Pause pause;
+  pause.hold = base::UniqueFd(hold[1]);
+  absl::StatusOr<base::Process> started =
+      StartInNamespaces(runner_, pause_path_, spec, sysctls, held_end.get());
   if (!started.ok()) {
     return base::Annotate(started.status(), "start pause");
   }
-  Pause pause;
   pause.process = *std::move(started);
   absl::Status status = SetOomScore(pause.process.pid(), spec.oom_score_adj);
   for (NamespaceType type : NewNamespaces(spec)) {
@@ -246,6 +255,12 @@ absl::StatusOr<Pause> PauseLauncher::Launch(const base::OpContext& ctx, const Pa
   }
   pause.start_time = *start_time;
   return pause;
+}
+
+absl::Status Pause::Release() {
+  const absl::Status written = base::WriteFd(hold.get(), "!");
+  hold.Reset();
+  return base::Annotate(written, fmt::format("release pause {}", process.pid()));
 }
 
 absl::Status PauseLauncher::SetOomScore(pid_t pid, int wanted) {

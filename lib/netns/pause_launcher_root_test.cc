@@ -107,6 +107,26 @@ TEST_F(PauseLauncherTest, ROOT_NamespacesAreReadyWhenItReturns) {
   EXPECT_FALSE(HasChildren());
 }
 
+// A daemon that dies before the pause is on record leaves none; afterwards its end does not matter.
+TEST_F(PauseLauncherTest, ROOT_APauseNobodyRecordedEndsWithItsHold) {
+  const char* program = std::getenv("BERTH_PAUSE");
+  if (program == nullptr) {
+    GTEST_SKIP() << "BERTH_PAUSE does not name the built berth-pause";
+  }
+  PauseLauncher launcher(runner_, program);
+  auto lost = launcher.Launch(base::OpContext::WithTimeout(kTime), spec_);
+  ASSERT_TRUE(lost.ok()) << lost.status();
+  lost->hold.Reset();
+  EXPECT_EQ(lost->process.Wait(base::OpContext::WithTimeout(kTime))->code, 1);
+  ASSERT_TRUE(UnpinAll(spec_.pins_dir).ok());
+
+  auto kept = launcher.Launch(base::OpContext::WithTimeout(kTime), spec_);
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  ASSERT_TRUE(kept->Release().ok());
+  EXPECT_TRUE(absl::IsDeadlineExceeded(kept->process.Wait(base::OpContext::WithTimeout(absl::Milliseconds(100))).status()));
+  Stop(*kept);
+}
+
 TEST_F(PauseLauncherTest, ROOT_HostNamespacesAreShared) {
   spec_.new_net = spec_.new_ipc = spec_.new_uts = false;
   auto pause = Launch();

@@ -184,10 +184,11 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox
   RETURN_IF_ERROR(WriteFiles(record));
   ASSIGN_OR_RETURN(const base::UniqueFd cgroup_fd, deps_.cgroups.Prepare(ctx, spec.cgroup_parent, record.id.value()));
   pause_spec.cgroup_fd = cgroup_fd.get();
-  ASSIGN_OR_RETURN(const netns::Pause pause, deps_.pauses.Launch(ctx, pause_spec));
+  ASSIGN_OR_RETURN(netns::Pause pause, deps_.pauses.Launch(ctx, pause_spec));
   record.pause_pid = pause.process.pid();
   record.pause_start = pause.start_time;
   RETURN_IF_ERROR(deps_.records.Put(record));
+  RETURN_IF_ERROR(pause.Release());
 
   RETURN_IF_ERROR(ConnectAndPlace(ctx, record));
   record.state = model::SandboxState::kReady;
