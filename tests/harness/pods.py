@@ -2,6 +2,7 @@
 import dataclasses
 import datetime
 import itertools
+import json
 import os
 import re
 import time
@@ -125,6 +126,14 @@ class Container:
     def info(self):
         """The verbose status: a dict of texts."""
         return dict(self.client.ContainerStatus(container_id=self.id, verbose=True).info)
+
+    def host_pid(self):
+        """Its first process, as the host counts."""
+        return json.loads(self.info()["info"])["pid"]
+
+    def host_root(self):
+        """A path of the host that is the running container's root folder."""
+        return f"/proc/{self.host_pid()}/root"
 
     def wait_exited(self, seconds=30):
         """Waits for the container's end; returns its final status."""

@@ -141,7 +141,7 @@ def attributes():
         oci.file("a/xattr", "x", xattrs={"user.berth": b"value"}),
         oci.file("a/capable", "x", mode=0o755, xattrs={
             "security.capability": bytes.fromhex("0100000200040000000000000000000000000000")}),
-        oci.file("a/old", "x", mtime=86400), oci.hardlink("a/hard", "a/owned"),
+        oci.file("a/old", "x", mtime=86400), oci.hardlink("a/hard", "a/owned", uid=1234, gid=5678, mode=0o640),
         oci.symlink("a/absolute", "/a/owned"), oci.symlink("a/relative", "owned"),
         oci.symlink("a/dangling", "nowhere"), oci.file("a/spa ce\tand\u00e9", "x"),
         oci.file("a/" + "d" * 120 + "/" + "f" * 120, "long name"),

@@ -1,5 +1,6 @@
 """Version, Status, RuntimeConfig, and the RPCs that berth does not have yet."""
 import json
+import time
 
 import grpc
 import pytest
@@ -84,7 +85,6 @@ def test_cni_configuration_is_noticed_when_it_comes_and_goes(scratch):
     text = open(f"{daemon.network.folder}/10-scratch.conflist", encoding="utf-8").read()
 
     def ready(wanted):
-        import time
         deadline = time.monotonic() + 10
         while True:
             answer = {c.type: c for c in daemon.client.Status().status.conditions}["NetworkReady"]

@@ -1,5 +1,6 @@
 """Pods: their life, their names, what is listed, and what they see."""
 import concurrent.futures
+import json
 import os
 import re
 import time
@@ -282,18 +283,9 @@ def test_shared_memory_is_the_pods(daemon):
 
 
 def test_the_cgroup_parent_is_respected(daemon):
-    pod = daemon.run_pod()
-    container = pod.run_container()
-    assert daemon.token.replace("-", "") in container.output(["cat", "/proc/self/cgroup"]).replace("-", "") or \
-        daemon.token.replace("-", "") in _cgroups_of(container).replace("-", "")
-
-
-def _cgroups_of(container):
-    """The container's cgroups as the host sees them."""
-    import json
-    pid = json.loads(container.info()["info"])["pid"]
-    with open(f"/proc/{pid}/cgroup", encoding="utf-8") as listing:
-        return listing.read()
+    container = daemon.run_pod().run_container()
+    with open(f"/proc/{container.host_pid()}/cgroup", encoding="utf-8") as listing:
+        assert daemon.cgroup_parent.lstrip("/") in listing.read()
 
 
 @pytest.mark.berth
@@ -315,7 +307,6 @@ def test_many_pods_at_once(any_daemon):
 
 @pytest.mark.berth
 def test_verbose_status_names_the_process(any_daemon):
-    import json
     pod = any_daemon.run_pod()
     info = json.loads(pod.info()["info"])
     assert os.path.exists(f"/proc/{info['pid']}")
