@@ -68,8 +68,12 @@ class Exec {
   }
 
  private:
-  // Of the command, when it leads one: what it started is found by it after its parent has ended.
-  pid_t Session() const { return command_ > 0 && getsid(command_) == command_ ? command_ : 0; }
+  // Its session is the command's own (runc) or mine (crun), and nobody else's: what was started in it is found by it also
+  // after its parent has ended. 0: not known, or another's.
+  pid_t Session() const {
+    const pid_t session = command_ > 0 ? getsid(command_) : 0;
+    return session == command_ || session == getpid() ? session : 0;
+  }
 
   void Reap() {
     int status;
@@ -104,6 +108,7 @@ class Exec {
     char text[32];
     const int size = ReadSmallFile(options_.pid_file, text, sizeof(text));
     const int error = errno;
+    unlink(options_.pid_file);
     command_ = size > 0 ? static_cast<pid_t>(ParseNumber(text)) : -1;
     if (command_ <= 0) {
       KillDescendants(0);

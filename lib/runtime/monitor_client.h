@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -116,13 +115,23 @@ class Monitors {
   void Forget(const std::string& id);
 
  private:
-  struct Watched;
+  struct Watched {
+    base::UniqueFd fd;
+    uint64_t generation = 0;
+    bool oom_told = false;
+  };
 
+  // Waits for the outcome of `create` on a monitor's connection.
   absl::StatusOr<MonitorState> AwaitCreated(const base::OpContext& ctx, const std::string& id,
-                                            int fd);
-  void Watch(const std::string& id, base::UniqueFd fd);
-  void Reap(base::Process process);
+                                            const std::string& runtime, int fd);
+  // Ends a `create` that took too long, and undoes it when it succeeded meanwhile.
+  void CancelCreate(const MonitorSpec& spec, int fd);
+  // Takes fd, but not when it fails.
+  absl::Status Watch(const std::string& id, base::UniqueFd& fd, bool oom_told);
   void OnReadable(const std::string& id, uint64_t generation);
+  // Reaps the monitor when it ends.
+  void Reap(base::Process process);
+  void OnChildEnd(int pidfd);
 
   base::EventLoop& loop_;
   base::ProcessRunner& runner_;
@@ -132,8 +141,8 @@ class Monitors {
 
   base::Mutex mu_;
   uint64_t next_generation_ ABSL_GUARDED_BY(mu_) = 1;
-  std::map<std::string, std::unique_ptr<Watched>> watched_ ABSL_GUARDED_BY(mu_);
-  std::map<int, std::unique_ptr<base::Process>> children_ ABSL_GUARDED_BY(mu_);  // by pidfd
+  std::map<std::string, Watched> watched_ ABSL_GUARDED_BY(mu_);
+  std::map<int, base::Process> children_ ABSL_GUARDED_BY(mu_);  // by pidfd
 };
 
 // One connection to a monitor for requests. Not thread-safe; one request at a time. Any number of
@@ -156,8 +165,8 @@ class MonitorConnection {
   absl::Status Resize(const base::OpContext& ctx, uint16_t height, uint16_t width);
   absl::Status CloseStdin(const base::OpContext& ctx);
 
-  // Sends a packet and gives up the connection: for the streaming server, which attaches (kAttach)
-  // and then moves data on its own thread. The answer to kAttach is the first packet to come.
+  // Attaches to these streams and gives up the connection: the streaming server then moves data on
+  // it, on its own thread (monitor_protocol: kStdin, kStdout, kStderr, kSkipped; non-blocking).
   absl::StatusOr<base::UniqueFd> Attach(const base::OpContext& ctx, bool in, bool out, bool err) &&;
 
  private:

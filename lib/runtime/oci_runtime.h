@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -26,10 +27,14 @@ namespace berth::runtime {
 
 struct OciRuntimeOptions {
   bool systemd_cgroup = false;
-  std::string monitor_path;  // berth-monitor, whose `exec` mode ExecSync uses
-  std::string scratch_dir;   // on a tmpfs: an exec's pid file is there for the milliseconds the
-                             // runtime takes
+  std::string monitor_path;      // berth-monitor, whose `exec` mode ExecSync uses
+  std::string scratch_dir;       // exists, on a tmpfs: a pid file is there while an exec starts
+  std::vector<std::string> env;  // of the runtime; empty: RuntimeEnvironment()
 };
+
+// The environment for runtimes: this process's PATH (or the usual one), and of its other variables
+// only those that a runtime reads: TZ, XDG_RUNTIME_DIR, DBUS_SYSTEM_BUS_ADDRESS.
+std::vector<std::string> RuntimeEnvironment();
 
 struct ExecResult {
   int exit_code = 0;  // 128 + signal when a signal ended it; -1 when timed_out
@@ -77,20 +82,21 @@ class OciRuntime {
   static constexpr std::string_view kReasonNoCommand = "CommandNotFound";
 
  private:
+  // Runs `<runtime> args`; `verb` is for the message.
   absl::Status Call(const base::OpContext& ctx, std::string_view verb, const std::string& id,
-                    const std::vector<std::string>& args, std::string_view input);
+                    const std::vector<std::string>& args, std::string_view input = {});
 
   base::ProcessRunner& runner_;
   const Handler& handler_;
   const OciRuntimeOptions options_;
 };
 
-// Turns what a runtime printed on its standard error output into a status (see the codes above).
-// `verb` as in "start".
+// Turns what a runtime printed on its standard error output into a status (see the codes above):
+// `<runtime> <verb> container 'id': <text>`.
 absl::Status RuntimeError(std::string_view runtime, std::string_view verb, const std::string& id,
                           std::string_view text, int exit_code);
-// Text of a program for a message: at most 2 KiB, one line, control characters escaped, timestamps
-// of crun removed.
+// Text of a program for a message: one line of at most 2 KiB (its end, if it is longer), control
+// characters escaped.
 std::string CleanMessage(std::string_view text);
 
 }  // namespace berth::runtime

@@ -69,7 +69,7 @@ class RuntimeHandlers {
 
   // By name; "" is the default one. kNotFound names the known ones, or why this one is broken.
   absl::StatusOr<const Handler*> Get(std::string_view name) const;
-  const Handler& default_handler() const { return handlers_[default_]; }
+  const Handler& default_handler() const { return handlers_.front(); }
   // The default one first.
   const std::vector<Handler>& handlers() const { return handlers_; }
   const std::vector<BrokenHandler>& broken() const { return broken_; }
@@ -79,7 +79,6 @@ class RuntimeHandlers {
 
   std::vector<Handler> handlers_;
   std::vector<BrokenHandler> broken_;
-  size_t default_ = 0;
 };
 
 // Reads the output of `<runtime> features` (OCI runtime-spec "features.md"). kInvalidArgument: not

@@ -1,0 +1,212 @@
+#include "lib/runtime/runtime_handlers.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "nlohmann/json.hpp"
+
+#include "lib/base/status.h"
+#include "lib/runtime/oci_runtime.h"
+
+namespace berth::runtime {
+namespace {
+
+// Looked for on PATH; the first usable one is the default where none was chosen.
+constexpr std::string_view kWellKnown[] = {"crun", "runc"};
+
+constexpr size_t kMaxFeaturesBytes = 1 << 20;
+
+absl::StatusOr<base::RunResult> Probe(const base::OpContext& ctx, base::ProcessRunner& runner,
+                                      const std::string& path, const std::string& argument) {
+  base::ProcessSpec spec;
+  spec.argv = {path, argument};
+  spec.env = RuntimeEnvironment();
+  base::RunLimits limits;
+  limits.max_stdout = kMaxFeaturesBytes;
+  return runner.Run(ctx.Within(RuntimeHandlers::kProbeTimeout), spec, {}, limits);
+}
+
+// "crun version 1.8.1" -> {1, 8, 1}; zeros where it is not so.
+struct Version {
+  int number[3] = {0, 0, 0};
+};
+
+Version ParseVersion(std::string_view line) {
+  Version version;
+  const size_t start = line.find_first_of("0123456789");
+  if (start == std::string_view::npos) {
+    return version;
+  }
+  const char* at = line.data() + start;
+  const char* const end = line.data() + line.size();
+  for (int& number : version.number) {
+    const auto [next, error] = std::from_chars(at, end, number);
+    if (error != std::errc() || next == end || *next != '.') {
+      break;
+    }
+    at = next + 1;
+  }
+  return version;
+}
+
+// crun can do more than it tells before 1.9 or so, which has no `features`; tried with Debian
+// 12's 1.8.1.
+HandlerFeatures FeaturesByVersion(std::string_view version_line) {
+  HandlerFeatures features;
+  if (version_line.starts_with("crun ")) {
+    const Version version = ParseVersion(version_line);
+    const auto at_least = [&version](int major, int minor, int patch) {
+      const int wanted[3] = {major, minor, patch};
+      return !std::lexicographical_compare(version.number, version.number + 3, wanted, wanted + 3);
+    };
+    features.recursive_read_only = at_least(1, 4, 0);
+    features.idmap_mounts = at_least(1, 8, 1);
+    features.user_namespaces = features.idmap_mounts;
+  }
+  return features;
+}
+
+absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRunner& runner,
+                                    const HandlerConfig& config) {
+  Handler handler;
+  handler.name = config.name;
+  handler.root = config.root.empty() ? "/run/" + config.name : config.root;
+  handler.options = config.options;
+  ASSIGN_OR_RETURN(handler.path,
+                   base::FindProgram(config.path.empty() ? config.name : config.path));
+
+  ASSIGN_OR_RETURN(base::RunResult version, Probe(ctx, runner, handler.path, "--version"));
+  if (!version.exit.ok() || version.out.empty()) {
+    return absl::FailedPreconditionError(fmt::format("'{} --version' ended with {} and said '{}'",
+                                                     handler.path, version.exit.Combined(),
+                                                     CleanMessage(version.err)));
+  }
+  handler.version = CleanMessage(version.out.substr(0, version.out.find('\n')));
+
+  // Older ones do not have it, which is no error; neither is nonsense, for they run containers all
+  // the same.
+  absl::StatusOr<base::RunResult> features = Probe(ctx, runner, handler.path, "features");
+  absl::StatusOr<HandlerFeatures> parsed = absl::UnavailableError("no features");
+  if (features.ok() && features->exit.ok() && !features->truncated) {
+    parsed = ParseFeatures(features->out);
+  }
+  handler.features = parsed.ok() ? *parsed : FeaturesByVersion(handler.version);
+  return handler;
+}
+
+std::string DescribeBroken(const std::vector<BrokenHandler>& broken) {
+  std::vector<std::string> texts;
+  for (const BrokenHandler& handler : broken) {
+    texts.push_back(fmt::format("'{}': {}", handler.name, std::string(handler.error.message())));
+  }
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
+}  // namespace
+
+std::vector<std::string> Handler::Command(bool systemd_cgroup) const {
+  std::vector<std::string> command = {path, "--root", root};
+  command.insert(command.end(), options.begin(), options.end());
+  if (systemd_cgroup) {
+    command.push_back("--systemd-cgroup");
+  }
+  return command;
+}
+
+absl::StatusOr<HandlerFeatures> ParseFeatures(std::string_view json) {
+  const nlohmann::json document = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  if (!document.is_object() || !document.contains("ociVersionMin")) {
+    return absl::InvalidArgumentError("not the output of 'features'");
+  }
+  HandlerFeatures features;
+  if (const auto options = document.find("mountOptions");
+      options != document.end() && options->is_array()) {
+    features.recursive_read_only =
+        std::find(options->begin(), options->end(), "rro") != options->end();
+  }
+  // linux.mountExtensions.idmap.enabled; each step may be absent.
+  const nlohmann::json* at = &document;
+  for (const char* key : {"linux", "mountExtensions", "idmap", "enabled"}) {
+    const auto next = at->is_object() ? at->find(key) : at->end();
+    if (!at->is_object() || next == at->end()) {
+      at = nullptr;
+      break;
+    }
+    at = &*next;
+  }
+  features.idmap_mounts = at != nullptr && at->is_boolean() && at->get<bool>();
+  features.user_namespaces = features.idmap_mounts;
+  return features;
+}
+
+absl::StatusOr<RuntimeHandlers> RuntimeHandlers::Load(const base::OpContext& ctx,
+                                                      base::ProcessRunner& runner,
+                                                      const std::vector<HandlerConfig>& configs,
+                                                      const std::string& default_name,
+                                                      bool default_is_required) {
+  std::vector<HandlerConfig> wanted = configs;
+  for (const std::string_view name : kWellKnown) {
+    const bool configured = std::any_of(configs.begin(), configs.end(),
+                                        [name](const auto& config) { return config.name == name; });
+    if (!configured && base::FindProgram(std::string(name)).ok()) {
+      wanted.push_back({std::string(name), "", "", {}});
+    }
+  }
+
+  RuntimeHandlers result;
+  for (const HandlerConfig& config : wanted) {
+    absl::StatusOr<Handler> handler = LoadHandler(ctx, runner, config);
+    if (handler.ok()) {
+      result.handlers_.push_back(*std::move(handler));
+    } else {
+      result.broken_.push_back({config.name, handler.status()});
+    }
+  }
+
+  const auto find = [&result](std::string_view name) {
+    return std::find_if(result.handlers_.begin(), result.handlers_.end(),
+                        [name](const Handler& handler) { return handler.name == name; });
+  };
+  auto chosen = find(default_name);
+  if (chosen == result.handlers_.end() && !default_is_required) {
+    for (const std::string_view name : kWellKnown) {
+      chosen = chosen == result.handlers_.end() ? find(name) : chosen;
+    }
+    chosen = chosen == result.handlers_.end() ? result.handlers_.begin() : chosen;
+  }
+  if (chosen == result.handlers_.end()) {
+    const std::string what =
+        default_is_required ? fmt::format("the default runtime '{}' cannot be used", default_name)
+                            : "no OCI runtime can be used; install crun or runc";
+    return absl::FailedPreconditionError(
+        result.broken_.empty() ? what
+                               : fmt::format("{}: {}", what, DescribeBroken(result.broken_)));
+  }
+  std::rotate(result.handlers_.begin(), chosen, chosen + 1);
+  return result;
+}
+
+absl::StatusOr<const Handler*> RuntimeHandlers::Get(std::string_view name) const {
+  if (name.empty()) {
+    return &default_handler();
+  }
+  std::vector<std::string> known;
+  for (const Handler& handler : handlers_) {
+    if (handler.name == name) {
+      return &handler;
+    }
+    known.push_back("'" + handler.name + "'");
+  }
+  for (const BrokenHandler& handler : broken_) {
+    if (handler.name == name) {
+      return base::Annotate(absl::NotFoundError(handler.error.message()),
+                            fmt::format("runtime handler '{}' cannot be used", name));
+    }
+  }
+  return absl::NotFoundError(
+      fmt::format("no runtime handler '{}'; known are {}", name, fmt::join(known, ", ")));
+}
+
+}  // namespace berth::runtime
