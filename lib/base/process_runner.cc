@@ -120,6 +120,27 @@ void Drain(UniqueFd& fd, std::string& into, size_t limit, bool& truncated) {
   }
 }
 
+// write(2) to a pipe whose reader may be gone: EPIPE, whatever the process does with SIGPIPE.
+ssize_t WriteToPipe(int fd, std::string_view data) {
+  sigset_t pipe;
+  sigset_t pending;
+  sigset_t old;
+  sigemptyset(&pipe);
+  sigaddset(&pipe, SIGPIPE);
+  sigemptyset(&pending);
+  ::sigpending(&pending);
+  ::pthread_sigmask(SIG_BLOCK, &pipe, &old);
+  const ssize_t n = ::write(fd, data.data(), data.size());
+  const int error = errno;
+  if (n < 0 && error == EPIPE && sigismember(&pending, SIGPIPE) == 0) {
+    const timespec at_once = {0, 0};
+    (void)::sigtimedwait(&pipe, nullptr, &at_once);  // the one that this write raised
+  }
+  ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  errno = error;
+  return n;
+}
+
 // Carries a child's three streams until both outputs are closed or the process has ended.
 absl::Status Pump(const OpContext& ctx, Process& process, UniqueFd in, std::string_view input, UniqueFd out,
                   UniqueFd err, const RunLimits& limits, RunResult& result) {
@@ -130,7 +151,7 @@ absl::Status Pump(const OpContext& ctx, Process& process, UniqueFd in, std::stri
     pollfd fds[4] = {{process.pidfd(), POLLIN, 0}, {out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}, {in.get(), POLLOUT, 0}};
     ::poll(fds, 4, ctx.PollMillis());
     if (in && fds[3].revents != 0) {
-      const ssize_t n = ::write(in.get(), input.data(), input.size());
+      const ssize_t n = WriteToPipe(in.get(), input);
       if (n > 0) {
         input.remove_prefix(static_cast<size_t>(n));
       } else if (n < 0 && errno != EAGAIN && errno != EINTR) {

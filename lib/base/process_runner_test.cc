@@ -85,6 +85,17 @@ TEST(ProcessRunnerTest, GrandchildHoldingThePipeIsNotWaitedFor) {
   ::kill(static_cast<pid_t>(std::stoi(result->out)), SIGKILL);
 }
 
+TEST(ProcessRunnerTest, ChildThatDoesNotReadItsInput) {
+  SystemProcessRunner runner;
+  ProcessSpec spec;
+  spec.argv = {"/bin/sh", "-c", "exec <&-; echo out; exit 5"};
+  // More than a pipe holds, and no handler for SIGPIPE here: it must not be raised.
+  const auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(10)), spec, std::string(1 << 20, 'x'), {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->exit.code, 5);
+  EXPECT_EQ(result->out, "out\n");
+}
+
 TEST(ProcessRunnerTest, StartTimeOfLivingOnly) {
   EXPECT_TRUE(ProcessStartTime(::getpid()).ok());
   EXPECT_FALSE(ProcessStartTime(4000000).ok());
