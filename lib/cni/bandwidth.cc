@@ -78,12 +78,12 @@ std::optional<Factor> ParseSuffix(std::string_view suffix) {
   if (suffix.empty()) {
     return Factor{};
   }
-  if ((suffix[0] == 'e' || suffix[0] == 'E') && suffix.size() > 1) {
-    return ParseExponent(suffix);
-  }
   constexpr std::string_view kBinary = "KMGTPE";
   if (suffix.size() == 2 && suffix[1] == 'i' && kBinary.find(suffix[0]) != std::string_view::npos) {
     return Factor{10 * (static_cast<int>(kBinary.find(suffix[0])) + 1), 0};
+  }
+  if ((suffix[0] == 'e' || suffix[0] == 'E') && suffix.size() > 1) {
+    return ParseExponent(suffix);
   }
   constexpr std::string_view kDecimal = "numkMGTPE";
   constexpr int kPowers[] = {-9, -6, -3, 3, 6, 9, 12, 15, 18};
