@@ -52,6 +52,9 @@
 
 namespace berth::registry {
 
+// Sleeps, or returns the context's error as soon as it ends.
+absl::Status SleepFor(const base::OpContext& ctx, absl::Duration duration);
+
 struct RegistryOptions {
   std::string
       certs_dir;  // "" or e.g. /etc/containers/certs.d: <host[:port]>/{*.crt, *.cert with *.key}
@@ -63,6 +66,9 @@ struct RegistryOptions {
   absl::Duration first_backoff = absl::Milliseconds(200);  // doubles, with jitter
   absl::Duration max_backoff = absl::Seconds(10);
   absl::Duration max_retry_after = absl::Seconds(60);  // a longer Retry-After is an error at once
+  // The clock, for tests.
+  std::function<absl::Time()> now = absl::Now;
+  std::function<absl::Status(const base::OpContext&, absl::Duration)> sleep = SleepFor;
 };
 
 // Where an image is fetched from. Made by ResolveManifest; copyable into every worker of the pull.
