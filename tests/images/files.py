@@ -120,5 +120,5 @@ def busybox():
     applets = subprocess.run([binary, "--list"], check=True, stdout=subprocess.PIPE,
                              text=True).stdout.split()
     return [*skeleton(), *program(binary, "/bin/busybox"),
-            *[oci.hardlink(f"bin/{name}", "bin/busybox") for name in sorted(applets)
+            *[oci.hardlink(f"bin/{name}", "bin/busybox", mode=0o755) for name in sorted(applets)
               if name != "busybox"]]
