@@ -10,7 +10,8 @@ namespace berth::archive {
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
-  // The next piece, valid until the next call; empty at the end of the stream (and again when called after it).
+  // The next piece, valid until the next call; empty at the end of the stream (and again when
+  // called after it).
   virtual absl::StatusOr<std::string_view> Next() = 0;
 };
 

@@ -1,17 +1,19 @@
 // ImageService: the images of this node: pulls, imports, lists and removes them.
 //
-// An image is a config, an ordered list of layers and names. Its id is the sha256 of its config. Layers are kept unpacked,
-// once per DiffID, whatever image they came with. A pull fetches the config, then all missing layers at once, each inflated,
-// verified and written in one pass into a directory nobody else knows of; when all are there, their data is synced once
-// and one durable transaction makes layers, image and names visible. Failure or a crash leaves nothing visible.
+// An image is a config, an ordered list of layers and names. Its id is the sha256 of its config.
+// Layers are kept unpacked, once per DiffID, whatever image they came with. A pull fetches the
+// config, then all missing layers at once, each inflated, verified and written in one pass into a
+// directory nobody else knows of; when all are there, their data is synced once and one durable
+// transaction makes layers, image and names visible. Failure or a crash leaves nothing visible.
 //
-// Equal pulls (same reference and credentials) in flight are one pull; every caller waits no longer than its own context,
-// and the transfer is given up when nobody waits any more. A layer that two pulls need is fetched once.
+// Equal pulls (same reference and credentials) in flight are one pull; every caller waits no longer
+// than its own context, and the transfer is given up when nobody waits any more. A layer that two
+// pulls need is fetched once.
 //
-// Threads: thread-safe. Pull and Import block for minutes; the rest answers from memory, or does one transaction.
-// Lock order: mu_ is taken before the locks of whoever answers the in-use callback.
-// Ownership: borrows everything given to the constructor; the destructor gives up running pulls and waits for them.
-// Source: CRI v1 ImageService; OCI image-spec v1.1.
+// Threads: thread-safe. Pull and Import block for minutes; the rest answers from memory, or does
+// one transaction. Lock order: mu_ is taken before the locks of whoever answers the in-use
+// callback. Ownership: borrows everything given to the constructor; the destructor gives up running
+// pulls and waits for them. Source: CRI v1 ImageService; OCI image-spec v1.1.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +26,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "lib/base/op_context.h"
 #include "lib/model/image.h"
 #include "lib/oci/image.h"
@@ -40,17 +43,18 @@ namespace berth::image {
 struct ImageOptions {
   int max_parallel_downloads = 8;   // layers, over all pulls
   std::vector<std::string> pinned;  // "name", "prefix*", "*word*"; see PinnedPatterns
-  std::string import_path;          // directory for archives being imported; made when needed, emptied by Recover
+  std::string
+      import_path;  // directory for archives being imported; made when needed, emptied by Recover
   oci::Platform platform = oci::ThisPlatform();
 };
 
 struct FsUsage {
-  uint64_t bytes = 0;   // of all layers, as counted when they were written
+  uint64_t bytes = 0;  // of all layers, as counted when they were written
   uint64_t inodes = 0;
 };
 
-// Keeps the layers of an image from being collected, also when the image is removed meanwhile: hold it from looking an
-// image up until the container's record, which names the layers, is stored.
+// Keeps the layers of an image from being collected, also when the image is removed meanwhile: hold
+// it from looking an image up until the container's record, which names the layers, is stored.
 class ImageLease {
  public:
   ImageLease() = default;
@@ -75,38 +79,43 @@ class ImageService {
   // Reads the database and removes what a crash left half-made. Once, before any other call.
   absl::Status Recover();
 
-  // Tells which layers containers use; asked with mu_ held, when layers are collected. It may take leaf locks only, and
-  // must know a container before its ImageLease is dropped.
+  // Tells which layers containers use; asked with mu_ held, when layers are collected. It may take
+  // leaf locks only, and must know a container before its ImageLease is dropped.
   void SetLayersInUse(std::function<std::set<int64_t>()> in_use);
 
-  // Pulls what `reference` names now, also when an image of that name is here, and returns the image's id. Layers that are
-  // here are not fetched. Errors name the image, and the layer where there is one: those of RegistryClient, LayerExtractor,
-  // kInvalidArgument for a bad reference, kDataLoss for a layer that is not what the config says, kResourceExhausted for a
-  // full disk, kDeadlineExceeded and kCancelled by ctx.
+  // Pulls what `reference` names now, also when an image of that name is here, and returns the
+  // image's id. Layers that are here are not fetched. Errors name the image, and the layer where
+  // there is one: those of RegistryClient, LayerExtractor, kInvalidArgument for a bad reference,
+  // kDataLoss for a layer that is not what the config says, kResourceExhausted for a full disk,
+  // kDeadlineExceeded and kCancelled by ctx.
   absl::StatusOr<std::string> Pull(const base::OpContext& ctx, const std::string& reference,
                                    const std::optional<registry::Credentials>& credentials);
 
-  // Takes images from an OCI layout or a docker-archive at `path` (a directory, or a tar file, plain or compressed). `names`
-  // are given to the image instead of those in the archive, which then must hold exactly one. Returns the ids.
-  // kInvalidArgument: neither format, or an image without a name.
-  absl::StatusOr<std::vector<std::string>> Import(const base::OpContext& ctx, const std::string& path,
+  // Takes images from an OCI layout or a docker-archive at `path` (a directory, or a tar file,
+  // plain or compressed). `names` are given to the image instead of those in the archive, which
+  // then must hold exactly one. Returns the ids. kInvalidArgument: neither format, or an image
+  // without a name.
+  absl::StatusOr<std::vector<std::string>> Import(const base::OpContext& ctx,
+                                                  const std::string& path,
                                                   const std::vector<std::string>& names);
 
   // All images, newest first.
   std::vector<std::shared_ptr<const model::ImageRecord>> List() const;
 
-  // By name ("busybox", "busybox:1.36", "quay.io/x/y@sha256:..."), id ("sha256:" allowed) or unique id prefix of three digits or
-  // more. A name wins over a prefix. kNotFound; kInvalidArgument: neither, or an ambiguous prefix.
+  // By name ("busybox", "busybox:1.36", "quay.io/x/y@sha256:..."), id ("sha256:" allowed) or unique
+  // id prefix of three digits or more. A name wins over a prefix. kNotFound; kInvalidArgument:
+  // neither, or an ambiguous prefix.
   absl::StatusOr<std::shared_ptr<const model::ImageRecord>> Find(const std::string& text) const;
   // Same, and keeps its layers while the lease lives.
   absl::StatusOr<ImageLease> Use(const std::string& text);
 
-  // By id or prefix: removes the image with all names. By tag: removes that name, and the image with its last tag. By digest:
-  // removes the repository's names of it, and the image when no other repository has it. Absent is OK. Layers that no
-  // image, lease or container needs go too.
+  // By id or prefix: removes the image with all names. By tag: removes that name, and the image
+  // with its last tag. By digest: removes the repository's names of it, and the image when no other
+  // repository has it. Absent is OK. Layers that no image, lease or container needs go too.
   absl::Status Remove(const std::string& text);
 
-  // Removes layers that nothing needs any more. The container service calls it after removing a container.
+  // Removes layers that nothing needs any more. The container service calls it after removing a
+  // container.
   void CollectGarbage();
 
   FsUsage Usage() const;

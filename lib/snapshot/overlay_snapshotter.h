@@ -1,10 +1,13 @@
-// OverlaySnapshotter: directories of image layers, and root filesystems of containers made of them by overlayfs.
+// OverlaySnapshotter: directories of image layers, and root filesystems of containers made of them
+// by overlayfs.
 //
-// On disk:  <root>/layers/<number>/        one unpacked layer; the number is its database row, never used twice
-//           <root>/layers/0/               always empty: the lower directory of an image without layers
-//           <root>/containers/<id>/upper   what the container wrote (path chosen by the caller)
-//           <root>/containers/<id>/work    overlayfs's own
-// A layer directory means nothing until the database knows it; what it does not know is removed by PruneLayers.
+// On disk:  <root>/layers/<number>/        one unpacked layer; the number is its database row,
+// never used twice
+//           <root>/layers/0/               always empty: the lower directory of an image without
+//           layers <root>/containers/<id>/upper   what the container wrote (path chosen by the
+//           caller) <root>/containers/<id>/work    overlayfs's own
+// A layer directory means nothing until the database knows it; what it does not know is removed by
+// PruneLayers.
 //
 // Threads: thread-safe; calls for the same directory must not overlap. Blocking.
 // Ownership: borrows the Mounter.
@@ -17,6 +20,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "lib/base/op_context.h"
 #include "lib/base/unique_fd.h"
 #include "lib/mount/mounter.h"
@@ -27,13 +31,14 @@ using LayerNumber = int64_t;
 
 struct RootfsSpec {
   std::vector<LayerNumber> layers;  // top first; may be empty
-  // Absolute directories, made if absent. Both empty: the root filesystem is read-only and nothing can be written.
+  // Absolute directories, made if absent. Both empty: the root filesystem is read-only and nothing
+  // can be written.
   std::string upper;
   std::string work;
   std::string target;  // absolute; made if absent, mode 0700
   bool read_only = false;
-  // The writable layer need not survive a crash of the machine: overlayfs never syncs it. It cannot be mounted again after an
-  // unmount.
+  // The writable layer need not survive a crash of the machine: overlayfs never syncs it. It cannot
+  // be mounted again after an unmount.
   bool is_volatile = false;
 };
 
@@ -50,12 +55,14 @@ class OverlaySnapshotter {
   // Makes <root>/layers (0700) and layer 0. Call once before anything else.
   absl::Status Prepare();
 
-  // Makes an empty directory for a layer, mode 0755, and opens it. What a crash left there is removed first.
+  // Makes an empty directory for a layer, mode 0755, and opens it. What a crash left there is
+  // removed first.
   absl::StatusOr<base::UniqueFd> NewLayerDir(LayerNumber number);
   // Opens an existing one. kNotFound.
   absl::StatusOr<base::UniqueFd> OpenLayerDir(LayerNumber number) const;
   std::string LayerPath(LayerNumber number) const;
-  // Removes a layer's tree; absent is OK. First by renaming it, so a crash midway leaves nothing under that number.
+  // Removes a layer's tree; absent is OK. First by renaming it, so a crash midway leaves nothing
+  // under that number.
   absl::Status RemoveLayer(LayerNumber number);
   // Removes every directory beneath <root>/layers that is not in `known`; returns how many.
   absl::StatusOr<int> PruneLayers(const std::set<LayerNumber>& known);
@@ -68,7 +75,8 @@ class OverlaySnapshotter {
   // Unmounts it (detached when busy); absent or not mounted is OK. The directory stays.
   absl::Status UnmountRootfs(const std::string& target);
 
-  // What a directory tree takes on disk: walks it by descriptors, staying on its file system; hard links count once.
+  // What a directory tree takes on disk: walks it by descriptors, staying on its file system; hard
+  // links count once.
   static absl::StatusOr<Usage> MeasureTree(const base::OpContext& ctx, const std::string& path);
 
  private:

@@ -1,0 +1,99 @@
+#include "lib/archive/dir_stack.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "fmt/format.h"
+
+#include "lib/base/beneath.h"
+#include "lib/base/status.h"
+#include "lib/mount/overlay_marks.h"
+
+namespace berth::archive {
+
+namespace {
+
+constexpr int kDirFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+}  // namespace
+
+void DirStack::Forget() {
+  levels_.clear();
+  path_.clear();
+}
+
+void DirStack::ForgetBelow(std::string_view clean) {
+  while (!levels_.empty() && levels_.back().end >= clean.size() &&
+         std::string_view(path_).substr(0, clean.size()) == clean) {
+    levels_.pop_back();
+    path_.resize(levels_.empty() ? 0 : levels_.back().end);
+  }
+}
+
+absl::StatusOr<base::UniqueFd> DirStack::Step(int parent_fd, const std::string& name,
+                                              const std::string& path,
+                                              std::vector<Made>* made) const {
+  base::UniqueFd fd(::openat(parent_fd, name.c_str(), kDirFlags));
+  if (fd) {
+    return fd;
+  }
+  struct stat st = {};
+  if (errno == ENOTDIR) {
+    if (::fstatat(parent_fd, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      return base::ErrnoStatus(errno, fmt::format("stat '{}'", path));
+    }
+    if (S_ISLNK(st.st_mode)) {
+      return base::OpenInRoot(root_fd_, path, O_PATH | O_DIRECTORY);
+    }
+    if (!mount::IsWhiteout(st) || made == nullptr) {
+      return absl::InvalidArgumentError(
+          fmt::format("'{}' is used as a directory and is none", path));
+    }
+    if (::unlinkat(parent_fd, name.c_str(), 0) != 0) {
+      return base::ErrnoStatus(errno, fmt::format("replace whiteout '{}'", path));
+    }
+  } else if (errno != ENOENT || made == nullptr) {
+    return base::ErrnoStatus(errno, fmt::format("open directory '{}'", path));
+  }
+  if (::mkdirat(parent_fd, name.c_str(), 0755) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("make directory '{}'", path));
+  }
+  fd.Reset(::openat(parent_fd, name.c_str(), kDirFlags));
+  if (!fd) {
+    return base::ErrnoStatus(errno, fmt::format("open directory '{}'", path));
+  }
+  const bool was_whiteout = S_ISCHR(st.st_mode);
+  if (was_whiteout) {
+    RETURN_IF_ERROR(mount::MarkOpaque(fd.get(), path));
+  }
+  made->push_back({path, was_whiteout});
+  return fd;
+}
+
+absl::StatusOr<int> DirStack::Open(std::string_view clean, std::vector<Made>* made) {
+  // Keep the levels that are an ancestor of `clean`, or itself.
+  while (!levels_.empty()) {
+    const size_t end = levels_.back().end;
+    if (clean.size() >= end && clean.substr(0, end) == std::string_view(path_).substr(0, end) &&
+        (clean.size() == end || clean[end] == '/')) {
+      break;
+    }
+    levels_.pop_back();
+  }
+  path_.resize(levels_.empty() ? 0 : levels_.back().end);
+  while (path_.size() < clean.size()) {
+    const size_t begin = path_.empty() ? 0 : path_.size() + 1;
+    const size_t end = std::min(clean.find('/', begin), clean.size());
+    const std::string name(clean.substr(begin, end - begin));
+    std::string path(clean.substr(0, end));
+    const int parent_fd = levels_.empty() ? root_fd_ : levels_.back().fd.get();
+    ASSIGN_OR_RETURN(base::UniqueFd fd, Step(parent_fd, name, path, made));
+    levels_.push_back({end, std::move(fd)});
+    path_ = std::move(path);
+  }
+  return levels_.empty() ? root_fd_ : levels_.back().fd.get();
+}
+
+}  // namespace berth::archive
