@@ -4,17 +4,17 @@
 // must be done outside comes out as values. The order of work for one container:
 //   ResolveUser, PasswdWithUser        (user.h)           who the process is
 //   PrepareMountSources                (mount_sources.h)  makes and resolves bind sources
-//   ResolveDevices                     (devices.h)
+//   ResolveDevices, ListHostDevices    (devices.h, node_facts.h)
 //   security::GrantCapabilities, security::SeccompPolicy  as values into SpecInputs
 //   BuildContainerSpec                                    pure
-//   PrepareRootfs                      (rootfs.h)         makes SpecOutput::rootfs_dirs inside the
-//   rootfs
+//   PrepareRootfs                      (rootfs.h)         makes SpecOutput::rootfs_dirs
 //
 // Errors: kInvalidArgument: the request contradicts itself or cannot be met here, naming the field;
 // kUnimplemented: it asks for what this build does not do (CDI devices, image mounts, id-mapped
 // mounts without the runtime's help). Nothing is ignored silently: what is met only in part
-// (clamped) is in SpecOutput::warnings. Threads: pure. Limits: those of the request. Source: OCI
-// runtime-spec 1.0.2 config.md, config-linux.md; CRI v1 ContainerConfig.
+// (clamped) is in SpecOutput::warnings.
+// Threads: pure. Limits: those of the request, and of process.h.
+// Source: OCI runtime-spec 1.0.2 config.md, config-linux.md; CRI v1 ContainerConfig.
 #pragma once
 
 #include <cstdint>
@@ -78,7 +78,8 @@ struct SpecInputs {
   // empty), kTarget joins `pid`, kContainer makes a new one, kNode uses the host's.
   NamespacePaths namespaces;
   PodFiles pod_files;
-  std::vector<Device> devices;  // ResolveDevices(container.devices)
+  std::vector<Device> devices;           // ResolveDevices(container.devices)
+  std::vector<HostDevice> host_devices;  // ListHostDevices("/dev"); used when privileged
 
   // From lib/security, e.g. "CAP_CHOWN".
   std::vector<std::string> capabilities;          // bounding, permitted and effective

@@ -38,19 +38,17 @@ struct NodeFacts {
   // ("RLIMIT_NOFILE"), are the ceiling.
   bool may_raise_rlimits = true;
   std::map<std::string, RlimitRange> rlimits;
-  // Given to privileged containers.
-  std::vector<HostDevice> devices;
   // /sys/devices/system/cpu/cpuN/thermal_throttle as far as they exist: masked.
   std::vector<std::string> thermal_throttle_paths;
 };
 
-// Looks at the machine, below `root` (tests give a tree made for them). `cgroup_v2` comes from
-// cgroup::Hierarchy. What cannot be read counts as not there; errors are those of listing
-// <root>/dev.
-absl::StatusOr<NodeFacts> ProbeNode(bool cgroup_v2, const std::string& root = "");
+// Looks at the machine, below `root` (tests give a tree made for them); what cannot be read counts
+// as not there. `cgroup_v2` comes from cgroup::Hierarchy.
+NodeFacts ProbeNode(bool cgroup_v2, const std::string& root = "");
 
-// Device nodes below `dev_dir`, sorted by path; without /dev/pts, /dev/shm, /dev/mqueue, /dev/fd,
-// terminals' /dev/tty and /dev/console (a container has its own), and without symlinks.
+// What a privileged container is given: device nodes below `dev_dir`, sorted by path; without
+// /dev/pts, /dev/shm, /dev/mqueue, /dev/fd, terminals' /dev/tty and /dev/console (a container has
+// its own), and without symlinks.
 absl::StatusOr<std::vector<HostDevice>> ListHostDevices(const std::string& dev_dir);
 
 }  // namespace berth::spec

@@ -143,11 +143,13 @@ TEST(ParseUlimit, Table) {
 
 TEST(BuildProcessJson, KeepsAllButArgumentsAndTerminal) {
   const std::string text =
-      R"({"args":["sleep"],"cwd":"/w","env":["A=1"],"noNewPrivileges":true,"terminal":true,"user":{"gid":2,"uid":1}})";
+      R"({"args":["sleep"],"cwd":"/w","env":["A=1"],"noNewPrivileges":true,
+          "terminal":true,"user":{"gid":2,"uid":1}})";
   const auto exec = BuildProcessJson(text, {"ls", "-l"}, false);
   ASSERT_TRUE(exec.ok()) << exec.status();
   EXPECT_EQ(nlohmann::json::parse(*exec), nlohmann::json::parse(R"(
-      {"args":["ls","-l"],"cwd":"/w","env":["A=1"],"noNewPrivileges":true,"terminal":false,"user":{"gid":2,"uid":1}})"));
+      {"args":["ls","-l"],"cwd":"/w","env":["A=1"],"noNewPrivileges":true,
+       "terminal":false,"user":{"gid":2,"uid":1}})"));
   EXPECT_EQ(nlohmann::json::parse(*BuildProcessJson(text, {"sh"}, true))["terminal"], true);
   EXPECT_EQ(BuildProcessJson(text, {}, false).status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(BuildProcessJson("{", {"a"}, false).status().code(), absl::StatusCode::kDataLoss);

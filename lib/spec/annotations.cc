@@ -1,0 +1,113 @@
+#include "lib/spec/annotations.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "fmt/format.h"
+
+namespace berth::spec {
+namespace {
+
+using Annotations = std::map<std::string, std::string>;
+
+bool HasPrefix(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+bool HasAnyPrefix(std::string_view key, std::initializer_list<std::string_view> prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(),
+                     [&](std::string_view prefix) { return HasPrefix(key, prefix); });
+}
+
+// What an OCI runtime or one of its hooks takes for an order.
+bool IsRuntimeOrder(std::string_view key) {
+  return HasAnyPrefix(key, {"org.systemd.property.", "run.oci.", "org.criu.", "io.katacontainers.",
+                            "krun.", "module.wasm.image/", "dev.gvisor.", "nvidia.cdi.k8s.io/"});
+}
+
+bool IsReserved(std::string_view key) {
+  return key == "io.container.manager" || key == "io.kubernetes.cri.container-type" ||
+         key == "io.kubernetes.cri.sandbox-id" ||
+         HasAnyPrefix(key, {"io.berth.", "io.kubernetes.cri-o."});
+}
+
+// An entry admits exactly its key; one that ends in '*' every key that begins so (CVE-2023-6476:
+// every entry once was taken for a prefix).
+bool IsAllowed(std::string_view key, const std::vector<std::string>& allowed) {
+  return std::any_of(allowed.begin(), allowed.end(), [&](const std::string& entry) {
+    const std::string_view view = entry;
+    return !view.empty() && view.back() == '*' ? HasPrefix(key, view.substr(0, view.size() - 1))
+                                               : key == view;
+  });
+}
+
+absl::Status Merge(const Annotations& from, const SpecInputs& inputs, Annotations& into,
+                   std::vector<std::string>& warnings) {
+  for (const auto& [key, value] : from) {
+    if (HasPrefix(key, "cdi.k8s.io/")) {
+      return absl::UnimplementedError(
+          fmt::format("annotation '{}': CDI devices are not supported", key));
+    }
+    if (IsReserved(key)) {
+      continue;
+    }
+    if (IsRuntimeOrder(key) && !IsAllowed(key, inputs.allowed_annotations)) {
+      warnings.push_back(fmt::format(
+          "annotation '{}' is not passed on: allowed_annotations of the runtime handler has it not",
+          key));
+      continue;
+    }
+    into[key] = value;
+  }
+  return absl::OkStatus();
+}
+
+// Only digits go into the unit's property.
+void AddSystemdProperties(const SpecInputs& inputs, Annotations& annotations) {
+  annotations.emplace("org.systemd.property.DefaultDependencies", "true");
+  annotations.emplace("org.systemd.property.After", fmt::format("['{}']", inputs.service_unit));
+  const auto period = inputs.container.annotations.find("io.kubernetes.pod.terminationGracePeriod");
+  const std::string seconds =
+      period == inputs.container.annotations.end() ? std::string() : period->second;
+  if (!seconds.empty() && seconds.size() < 10 &&
+      seconds.find_first_not_of("0123456789") == std::string::npos) {
+    annotations.emplace("org.systemd.property.TimeoutStopUSec",
+                        fmt::format("uint64 {}000000", seconds));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<Annotations> BuildAnnotations(const SpecInputs& inputs,
+                                             std::vector<std::string>& warnings) {
+  const model::SandboxSpec& pod = inputs.sandbox.spec;
+  Annotations annotations;
+  for (const Annotations* from :
+       {&pod.annotations, &inputs.container.labels, &inputs.container.annotations}) {
+    if (const absl::Status status = Merge(*from, inputs, annotations, warnings); !status.ok()) {
+      return status;
+    }
+  }
+  if (inputs.systemd_cgroup) {
+    AddSystemdProperties(inputs, annotations);
+  }
+  // Both vocabularies that hooks, kata and gVisor know.
+  annotations["io.container.manager"] = "berth";
+  annotations["io.kubernetes.cri-o.ContainerType"] = "container";
+  annotations["io.kubernetes.cri-o.ContainerID"] = inputs.container_id;
+  annotations["io.kubernetes.cri-o.SandboxID"] = inputs.sandbox.id.value();
+  annotations["io.kubernetes.cri.container-type"] = "container";
+  annotations["io.kubernetes.cri.sandbox-id"] = inputs.sandbox.id.value();
+  annotations["io.berth.container-name"] = inputs.container.name;
+  annotations["io.berth.image"] = inputs.container.user_specified_image.empty()
+                                      ? inputs.container.image
+                                      : inputs.container.user_specified_image;
+  annotations["io.berth.image-id"] = inputs.image_id;
+  annotations["io.berth.pod-name"] = pod.name;
+  annotations["io.berth.pod-namespace"] = pod.ns;
+  annotations["io.berth.pod-uid"] = pod.uid;
+  return annotations;
+}
+
+}  // namespace berth::spec

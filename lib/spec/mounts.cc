@@ -1,0 +1,244 @@
+#include "lib/spec/mounts.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "fmt/format.h"
+
+#include "lib/base/status.h"
+#include "lib/spec/text.h"
+
+namespace berth::spec {
+namespace {
+
+using Json = nlohmann::json;
+using model::MountPropagation;
+using model::NamespaceMode;
+
+constexpr size_t kMaxMounts = 4096;
+
+struct Entry {
+  std::string destination, type, source;
+  std::vector<std::string> options;
+  std::vector<model::IdMapping> uid_mappings, gid_mappings;
+};
+
+Entry Bind(std::string source, std::string destination, std::vector<std::string> options) {
+  options.insert(options.begin(), "bind");
+  return {std::move(destination), "bind", std::move(source), std::move(options), {}, {}};
+}
+
+void AddKernelFileSystems(const SpecInputs& inputs, std::vector<Entry>& entries) {
+  const model::NamespaceOptions& pod = inputs.sandbox.spec.namespaces;
+  const bool privileged = inputs.container.security.privileged;
+  const std::string write = privileged ? "rw" : "ro";
+  entries.push_back({"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}, {}, {}});
+  entries.push_back(
+      {"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}, {}, {}});
+  entries.push_back({"/dev/pts",
+                     "devpts",
+                     "devpts",
+                     {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
+                     {},
+                     {}});
+  entries.push_back({"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, {}, {}});
+  // sysfs shows the network namespace it is mounted in, and only that one's user namespace may
+  // mount it.
+  if (pod.network == NamespaceMode::kNode && pod.user == NamespaceMode::kPod) {
+    entries.push_back(
+        {"/sys", "bind", "/sys", {"rbind", "nosuid", "noexec", "nodev", write}, {}, {}});
+  } else {
+    entries.push_back({"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", write}, {}, {}});
+  }
+  entries.push_back({"/sys/fs/cgroup",
+                     "cgroup",
+                     "cgroup",
+                     {"nosuid", "noexec", "nodev", "relatime", write},
+                     {},
+                     {}});
+}
+
+void AddPodFiles(const SpecInputs& inputs, std::vector<Entry>& entries) {
+  const PodFiles& files = inputs.pod_files;
+  const std::string write = inputs.container.security.readonly_rootfs ? "ro" : "rw";
+  const auto add = [&](const std::string& source, const char* destination) {
+    if (!source.empty()) {
+      entries.push_back(Bind(source, destination, {"nosuid", "nodev", "noexec", write}));
+    }
+  };
+  if (inputs.sandbox.spec.namespaces.ipc == NamespaceMode::kNode) {
+    entries.push_back(Bind("/dev/shm", "/dev/shm", {"nosuid", "nodev", "noexec", "rw"}));
+  } else if (!files.shm.empty()) {
+    entries.push_back(Bind(files.shm, "/dev/shm", {"nosuid", "nodev", "noexec", "rw"}));
+  }
+  add(files.resolv_conf, "/etc/resolv.conf");
+  add(files.hostname, "/etc/hostname");
+  add(files.hosts, "/etc/hosts");
+  add(files.containerenv, "/run/.containerenv");
+  add(inputs.passwd_path, "/etc/passwd");
+}
+
+void AddSystemdFileSystems(std::vector<Entry>& entries) {
+  for (const char* path : {"/run", "/run/lock", "/tmp", "/var/log/journal"}) {
+    const char* const mode = std::string_view(path) == "/tmp" ? "mode=1777" : "mode=755";
+    entries.push_back({path, "tmpfs", "tmpfs", {"rw", "nosuid", "nodev", mode}, {}, {}});
+  }
+}
+
+absl::Status CheckOption(const std::string& option) {
+  static const auto* const known = new std::set<std::string, std::less<>>{
+      "async",   "atime",    "dev",         "diratime", "dirsync",    "exec",
+      "noatime", "nodev",    "nodiratime",  "noexec",   "norelatime", "nostrictatime",
+      "nosuid",  "relatime", "strictatime", "suid",     "sync"};
+  if (known->count(option) == 0) {
+    return absl::InvalidArgumentError(fmt::format("mount option '{}' is not supported", option));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMount(const model::MountSpec& mount, const SpecInputs& inputs) {
+  if (!mount.image.empty()) {
+    return absl::UnimplementedError("mounts of images are not supported");
+  }
+  if (mount.uid_mappings.empty() != mount.gid_mappings.empty()) {
+    return absl::InvalidArgumentError("uid and gid mappings must be given together");
+  }
+  if (!mount.uid_mappings.empty() && !inputs.abilities.idmapped_mounts) {
+    return absl::UnimplementedError("the runtime handler cannot map the ids of mounts");
+  }
+  if (mount.recursive_readonly) {
+    if (!mount.readonly) {
+      return absl::InvalidArgumentError("recursive_read_only needs readonly");
+    }
+    if (mount.propagation != MountPropagation::kPrivate) {
+      return absl::InvalidArgumentError("recursive_read_only needs private propagation");
+    }
+    if (!inputs.abilities.recursive_readonly_mounts) {
+      return absl::InvalidArgumentError("the runtime handler does not support recursive_read_only");
+    }
+  }
+  for (const std::string& option : mount.options) {
+    RETURN_IF_ERROR(CheckOption(option));
+  }
+  return absl::OkStatus();
+}
+
+// Private, unless the mount would hold on to the layers that the daemon mounts later.
+std::string PropagationOption(const model::MountSpec& mount, const SpecInputs& inputs) {
+  switch (mount.propagation) {
+    case MountPropagation::kBidirectional:
+      return "rshared";
+    case MountPropagation::kHostToContainer:
+      return "rslave";
+    case MountPropagation::kPrivate:
+      break;
+  }
+  const bool has_daemon_dir =
+      std::any_of(inputs.daemon_dirs.begin(), inputs.daemon_dirs.end(),
+                  [&](const std::string& dir) { return IsBelowOrSame(dir, mount.host_path); });
+  return has_daemon_dir ? "rslave" : "rprivate";
+}
+
+// The strongest that a mount needs: shared > slave > the default.
+void RaisePropagation(const std::string& option, std::string& rootfs_propagation) {
+  if (option == "rshared" || (option == "rslave" && rootfs_propagation.empty())) {
+    rootfs_propagation = option;
+  }
+}
+
+absl::StatusOr<Entry> RequestedMount(const model::MountSpec& mount, const SpecInputs& inputs,
+                                     std::string& rootfs_propagation) {
+  RETURN_IF_ERROR(CheckMount(mount, inputs));
+  ASSIGN_OR_RETURN(std::string source, CleanAbsolutePath(mount.host_path, "host path"));
+  ASSIGN_OR_RETURN(std::string destination,
+                   CleanAbsolutePath(mount.container_path, "container path"));
+  if (destination == "/") {
+    return absl::InvalidArgumentError("the root itself cannot be mounted over");
+  }
+  const std::string propagation = PropagationOption(mount, inputs);
+  RaisePropagation(propagation, rootfs_propagation);
+  Entry entry = {.destination = std::move(destination),
+                 .type = "bind",
+                 .source = std::move(source),
+                 .options = {"rbind", propagation, mount.readonly ? "ro" : "rw"},
+                 .uid_mappings = mount.uid_mappings,
+                 .gid_mappings = mount.gid_mappings};
+  if (mount.recursive_readonly) {
+    entry.options.push_back("rro");
+  }
+  entry.options.insert(entry.options.end(), mount.options.begin(), mount.options.end());
+  return entry;
+}
+
+// A default gives way to a mount on its place, and below /dev, /sys and /run to a mount on those.
+bool IsOverridden(const Entry& entry, const std::vector<Entry>& requested) {
+  return std::any_of(requested.begin(), requested.end(), [&](const Entry& mount) {
+    const std::string& at = mount.destination;
+    const bool hides_below = at == "/dev" || at == "/sys" || at == "/run";
+    return entry.destination == at || (hides_below && IsBelowOrSame(entry.destination, at));
+  });
+}
+
+Json RenderMappings(const std::vector<model::IdMapping>& mappings) {
+  Json list = Json::array();
+  for (const model::IdMapping& mapping : mappings) {
+    list.push_back({{"containerID", mapping.container_id},
+                    {"hostID", mapping.host_id},
+                    {"size", mapping.length}});
+  }
+  return list;
+}
+
+Json Render(const Entry& entry) {
+  Json json = {{"destination", entry.destination},
+               {"type", entry.type},
+               {"source", entry.source},
+               {"options", entry.options}};
+  if (!entry.uid_mappings.empty()) {
+    json["uidMappings"] = RenderMappings(entry.uid_mappings);
+    json["gidMappings"] = RenderMappings(entry.gid_mappings);
+  }
+  return json;
+}
+
+}  // namespace
+
+absl::StatusOr<MountPlan> PlanMounts(const SpecInputs& inputs, bool is_systemd) {
+  if (inputs.container.mounts.size() > kMaxMounts) {
+    return absl::InvalidArgumentError(fmt::format("more than {} mounts", kMaxMounts));
+  }
+  MountPlan plan;
+  std::vector<Entry> requested;
+  for (const model::MountSpec& mount : inputs.container.mounts) {
+    auto entry = RequestedMount(mount, inputs, plan.rootfs_propagation);
+    if (!entry.ok()) {
+      return base::Annotate(entry.status(), fmt::format("mount on '{}'", mount.container_path));
+    }
+    requested.push_back(*std::move(entry));
+  }
+
+  std::vector<Entry> entries;
+  AddKernelFileSystems(inputs, entries);
+  AddPodFiles(inputs, entries);
+  if (is_systemd) {
+    AddSystemdFileSystems(entries);
+  }
+  entries.erase(std::remove_if(entries.begin(), entries.end(),
+                               [&](const Entry& entry) { return IsOverridden(entry, requested); }),
+                entries.end());
+  entries.insert(entries.end(), requested.begin(), requested.end());
+  const auto depth = [](const Entry& entry) {
+    return std::count(entry.destination.begin(), entry.destination.end(), '/');
+  };
+  std::stable_sort(entries.begin(), entries.end(),
+                   [&](const Entry& a, const Entry& b) { return depth(a) < depth(b); });
+  for (const Entry& entry : entries) {
+    plan.mounts.push_back(Render(entry));
+  }
+  return plan;
+}
+
+}  // namespace berth::spec

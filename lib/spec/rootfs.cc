@@ -1,0 +1,41 @@
+#include "lib/spec/rootfs.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "fmt/format.h"
+
+#include "lib/base/beneath.h"
+#include "lib/base/status.h"
+
+namespace berth::spec {
+namespace {
+
+absl::Status MakeMtab(int root_fd) {
+  const auto etc = base::OpenInRoot(root_fd, "etc", O_PATH | O_DIRECTORY);
+  // An image without /etc, or with something else there, has no use for the link.
+  if (!etc.ok()) {
+    return absl::OkStatus();
+  }
+  if (::symlinkat("/proc/mounts", etc->get(), "mtab") != 0 && errno != EEXIST && errno != EROFS) {
+    return base::ErrnoStatus(errno, "link /etc/mtab");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status PrepareRootfs(int root_fd, const std::vector<std::string>& dirs) {
+  for (const std::string& dir : dirs) {
+    const auto made = base::MakeDirsInRoot(root_fd, dir, 0755);
+    if (!made.ok()) {
+      return base::Annotate(made.status(), fmt::format("make '{}' in the root file system", dir));
+    }
+  }
+  return MakeMtab(root_fd);
+}
+
+}  // namespace berth::spec
