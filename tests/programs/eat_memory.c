@@ -1,5 +1,5 @@
-// Touches memory until somebody stops it, after a line that says it began; or, with an argument, touches that many
-// megabytes and then sleeps.
+// Touches memory until somebody stops it, after a line that says it began; or, with an argument,
+// touches that many megabytes and then sleeps.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

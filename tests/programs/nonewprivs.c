@@ -1,5 +1,5 @@
-// Prints the effective user id, and nothing else. Installed set-uid root, it shows whether a container may gain
-// privileges by executing a file.
+// Prints the effective user id, and nothing else. Installed set-uid root, it shows whether a
+// container may gain privileges by executing a file.
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-// Prints one line for each open descriptor, "number target": what a container's process was given, and nothing
-// it opened itself.
+// Prints one line for each open descriptor, "number target": what a container's process was given,
+// and nothing it opened itself.
 #include <stdio.h>
 #include <unistd.h>
 

@@ -1,5 +1,5 @@
-// Prints the number of each signal it receives, one per line, and ends (status 0) at the one given as its argument;
-// without an argument it ends at none but SIGKILL.
+// Prints the number of each signal it receives, one per line, and ends (status 0) at the one given
+// as its argument; without an argument it ends at none but SIGKILL.
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
