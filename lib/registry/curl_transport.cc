@@ -131,7 +131,6 @@ absl::Status StatusOf(CURLcode code, const Exchange& exchange) {
     case CURLE_SSL_ISSUER_ERROR:
       return Error(absl::StatusCode::kFailedPrecondition, text);
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
       return Error(absl::StatusCode::kInvalidArgument, text);

@@ -40,7 +40,7 @@ void ExplainTransportError(const absl::Status& error, const Url& url,
   switch (error.code()) {
     case absl::StatusCode::kUnavailable:
       attempt.unreachable = attempt.may_pass = true;
-      if (url.scheme == "https" && text.find("wrong version number") != std::string::npos) {
+      if (!options.insecure && text.find("wrong version number") != std::string::npos) {
         text += " (does it speak plain HTTP? then mark it insecure in registries.conf)";
       }
       text = fmt::format("cannot be reached at '{}': {}", url.ForMessage(), text);

@@ -20,8 +20,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr char kBearer[] =
-    R"(Bearer realm="https://auth.example/token?x=1",service="reg.example",scope="repository:team/app:pull")";
+constexpr char kBearer[] = R"(Bearer realm="https://auth.example/token?x=1",service="reg.example",)"
+                           R"(scope="repository:team/app:pull")";
 
 // A registry that takes "Bearer good<n>" where n counts tokens handed out.
 struct TokenServer {

@@ -21,7 +21,8 @@ inline constexpr char kImage[] = "reg.example/team/app:v1";
 inline constexpr char kManifestUrl[] = "https://reg.example/v2/team/app/manifests/v1";
 
 inline const std::string kManifest =
-    R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{},"layers":[]})";
+    R"({"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json",)"
+    R"("config":{},"layers":[]})";
 
 inline Reply Manifest() {
   return {
