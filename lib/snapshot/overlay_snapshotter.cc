@@ -1,0 +1,206 @@
+#include "lib/snapshot/overlay_snapshotter.h"
+
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+
+#include "fmt/format.h"
+
+#include "lib/base/file.h"
+#include "lib/base/status.h"
+#include "lib/mount/overlay_marks.h"
+
+namespace berth::snapshot {
+
+namespace {
+
+constexpr LayerNumber kEmptyLayer = 0;
+constexpr std::string_view kRemoving = "removing-";  // prefix of a layer on its way out
+// Following what an image's xattrs say about other places of a layer is never needed: layers come
+// from archives.
+constexpr std::string_view kSafeOptions = "index=off,metacopy=off,redirect_dir=nofollow";
+
+// A directory's name as a layer number; nothing for other names.
+std::optional<LayerNumber> ToNumber(const std::string& name) {
+  LayerNumber number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  const bool whole = error == std::errc() && end == name.data() + name.size();
+  return whole && number >= 0 && name == std::to_string(number) ? std::optional<LayerNumber>(number)
+                                                                : std::nullopt;
+}
+
+// Commas separate mount options, and a backslash quotes one.
+std::string Quote(const std::string& path) {
+  std::string quoted;
+  for (const char c : path) {
+    if (c == ',' || c == '\\') {
+      quoted.push_back('\\');
+    }
+    quoted.push_back(c);
+  }
+  return quoted;
+}
+
+}  // namespace
+
+OverlaySnapshotter::OverlaySnapshotter(std::string layers_path, mount::Mounter& mounter)
+    : layers_path_(std::move(layers_path)), mounter_(mounter) {}
+
+absl::Status OverlaySnapshotter::Prepare() {
+  RETURN_IF_ERROR(base::MakeDirs(layers_path_, 0700));
+  const std::string empty = LayerPath(kEmptyLayer);
+  if (::mkdir(empty.c_str(), 0755) == 0) {
+    // mkdir's mode went through the umask; a container's root directory looks like this one.
+    return ::chmod(empty.c_str(), 0755) == 0
+               ? absl::OkStatus()
+               : base::ErrnoStatus(errno, fmt::format("make '{}'", empty));
+  }
+  return errno == EEXIST ? absl::OkStatus()
+                         : base::ErrnoStatus(errno, fmt::format("make '{}'", empty));
+}
+
+std::string OverlaySnapshotter::LayerPath(LayerNumber number) const {
+  return fmt::format("{}/{}", layers_path_, number);
+}
+
+absl::StatusOr<base::UniqueFd> OverlaySnapshotter::NewLayerDir(LayerNumber number) {
+  BERTH_CHECK(number > kEmptyLayer);
+  RETURN_IF_ERROR(RemoveLayer(number));
+  const std::string path = LayerPath(number);
+  if (::mkdir(path.c_str(), 0755) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("make layer directory '{}'", path));
+  }
+  ASSIGN_OR_RETURN(base::UniqueFd fd, base::OpenFile(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+  // The parent's setgid bit and the umask are not the layer's.
+  if (::fchown(fd.get(), 0, 0) != 0 || ::fchmod(fd.get(), 0755) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("make layer directory '{}'", path));
+  }
+  return fd;
+}
+
+absl::StatusOr<base::UniqueFd> OverlaySnapshotter::OpenLayerDir(LayerNumber number) const {
+  return base::OpenFile(LayerPath(number), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+}
+
+absl::Status OverlaySnapshotter::RemoveLayer(LayerNumber number) {
+  BERTH_CHECK(number > kEmptyLayer);
+  const std::string doomed = fmt::format("{}/{}{}", layers_path_, kRemoving, number);
+  RETURN_IF_ERROR(base::RemoveTree(doomed));
+  if (::rename(LayerPath(number).c_str(), doomed.c_str()) != 0) {
+    return errno == ENOENT ? absl::OkStatus()
+                           : base::ErrnoStatus(errno, fmt::format("remove layer {}", number));
+  }
+  return base::Annotate(base::RemoveTree(doomed), fmt::format("remove layer {}", number));
+}
+
+absl::StatusOr<int> OverlaySnapshotter::PruneLayers(const std::set<LayerNumber>& known) {
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListDir(layers_path_));
+  int removed = 0;
+  for (const std::string& name : names) {
+    const std::optional<LayerNumber> number = ToNumber(name);
+    if (number == kEmptyLayer || (number.has_value() && known.count(*number) > 0)) {
+      continue;
+    }
+    RETURN_IF_ERROR(
+        base::Annotate(base::RemoveTree(layers_path_ + "/" + name), "remove leftover layer"));
+    ++removed;
+  }
+  return removed;
+}
+
+absl::Status OverlaySnapshotter::Sync() {
+  ASSIGN_OR_RETURN(const base::UniqueFd fd, base::OpenFile(layers_path_, O_RDONLY | O_DIRECTORY));
+  return ::syncfs(fd.get()) == 0 ? absl::OkStatus()
+                                 : base::ErrnoStatus(errno, fmt::format("sync '{}'", layers_path_));
+}
+
+absl::StatusOr<std::string> OverlaySnapshotter::LowerDirs(
+    const std::vector<LayerNumber>& layers) const {
+  std::string lower;
+  for (const LayerNumber number : layers) {
+    ASSIGN_OR_RETURN(const base::UniqueFd fd, OpenLayerDir(number));
+    lower += fmt::format("{}{}", lower.empty() ? "" : ":", number);
+    // overlayfs does not look at this mark on the root directory of a layer: what is below is left
+    // out here.
+    ASSIGN_OR_RETURN(const bool hides_all, mount::IsOpaque(fd.get()));
+    if (hides_all) {
+      break;
+    }
+  }
+  return lower.empty() ? std::to_string(kEmptyLayer) : lower;
+}
+
+absl::Status OverlaySnapshotter::PrepareWritable(const RootfsSpec& spec) const {
+  RETURN_IF_ERROR(base::MakeDirs(spec.work, 0700));
+  if (base::PathExists(spec.upper)) {
+    return absl::OkStatus();
+  }
+  RETURN_IF_ERROR(base::MakeDirs(spec.upper, 0700));
+  struct stat st;
+  const std::string top = LayerPath(spec.layers.empty() ? kEmptyLayer : spec.layers.front());
+  if (::stat(top.c_str(), &st) != 0 || ::lchown(spec.upper.c_str(), st.st_uid, st.st_gid) != 0 ||
+      ::chmod(spec.upper.c_str(), st.st_mode & 07777) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("prepare '{}' like '{}'", spec.upper, top));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const RootfsSpec& spec) {
+  const std::string what = fmt::format("mount root filesystem at '{}'", spec.target);
+  RETURN_IF_ERROR(ctx.Check());
+  absl::StatusOr<std::string> lower = LowerDirs(spec.layers);
+  if (!lower.ok()) {
+    return base::Annotate(lower.status(), what);
+  }
+  mount::MountRequest request;
+  request.source = "overlay";
+  request.target = spec.target;
+  request.fstype = "overlay";
+  request.flags = spec.read_only ? MS_RDONLY : 0;
+  request.working_directory = layers_path_;
+  if (spec.upper.empty()) {
+    // Without a writable layer overlayfs wants two directories at least.
+    const bool is_single = lower->find(':') == std::string::npos;
+    request.flags |= MS_RDONLY;
+    request.options = fmt::format("lowerdir={}{},{}", *lower,
+                                  is_single && *lower != "0" ? ":0" : "", kSafeOptions);
+    if (*lower == "0") {
+      // And two different ones: an image without layers is that one directory.
+      request.source = LayerPath(kEmptyLayer);
+      request.fstype.clear();
+      request.options.clear();
+      request.flags = MS_BIND;
+    }
+  } else {
+    RETURN_IF_ERROR(base::Annotate(PrepareWritable(spec), what));
+    request.options =
+        fmt::format("lowerdir={},upperdir={},workdir={},{}{}", *lower, Quote(spec.upper),
+                    Quote(spec.work), kSafeOptions, spec.is_volatile ? ",volatile" : "");
+  }
+  RETURN_IF_ERROR(base::Annotate(base::MakeDirs(spec.target, 0700), what));
+  RETURN_IF_ERROR(base::Annotate(mounter_.Mount(request), what));
+  if (request.flags == MS_BIND) {
+    // A bind becomes read-only only by a second step.
+    request.flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
+    const absl::Status read_only = mounter_.Mount(request);
+    if (!read_only.ok()) {
+      mounter_.Unmount(spec.target, true).IgnoreError();
+      return base::Annotate(read_only, what);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OverlaySnapshotter::UnmountRootfs(const std::string& target) {
+  absl::Status status = mounter_.Unmount(target, false);
+  if (absl::IsFailedPrecondition(status)) {
+    status = mounter_.Unmount(target, true);
+  }
+  return base::Annotate(status, "unmount root filesystem");
+}
+
+}  // namespace berth::snapshot
