@@ -68,21 +68,19 @@ class Exec {
   }
 
  private:
-  // Its session is the command's own (runc) or mine (crun), and nobody else's: what was started in it is found by it also
-  // after its parent has ended. 0: not known, or another's.
-  pid_t Session() const {
-    const pid_t session = command_ > 0 ? getsid(command_) : 0;
-    return session == command_ || session == getpid() ? session : 0;
-  }
+  // A session is inherited or one's own, so the command's is mine or was made on the way from me to
+  // it (runc: by the command; crun: by a process that has ended), and holds nobody else. What was
+  // started in it is found by it also after its parent has ended. 0: there is no command yet.
+  pid_t Session() const { return command_ > 0 ? getsid(command_) : 0; }
 
   void Reap() {
     int status;
     // The runtime first: only its end tells which of the others is the command.
-    if (runtime_ > 0) {
+    if (!runtime_ended_) {
       if (waitpid(runtime_, &status, WNOHANG) != runtime_) {
         return;
       }
-      runtime_ = 0;
+      runtime_ended_ = true;
       OnRuntimeEnd(status);
     }
     pid_t pid;
@@ -129,6 +127,7 @@ class Exec {
 
   const Options& options_;
   pid_t runtime_ = 0;
+  bool runtime_ended_ = false;
   pid_t command_ = 0;
   bool reported_ = false;
 };

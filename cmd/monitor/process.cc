@@ -200,8 +200,10 @@ pid_t Spawn(char* const* argv, const ChildFiles& files) {
 }
 
 void KillDescendants(pid_t session) {
+  constexpr int kRounds = 500;
+  const timespec pause = {0, 2000000};
   ProcessTable table;
-  for (int kill_round = 0; kill_round < 3; kill_round++) {
+  for (int round = 0; round < kRounds; round++) {
     // A stopped process forks no more; what was forked before it stopped shows in the next scan.
     int before = -1;
     for (int stop_round = 0; stop_round < 20; stop_round++) {
@@ -213,8 +215,9 @@ void KillDescendants(pid_t session) {
       before = count;
     }
     if (table.Signal(SIGKILL) == 0) {
-      break;
+      return;
     }
+    nanosleep(&pause, nullptr);
   }
 }
 

@@ -30,8 +30,8 @@ struct ChildFiles {
 pid_t Spawn(char* const* argv, const ChildFiles& files);
 
 // Kills every process below this one, and every one of `session` (0: none) even where it is no
-// longer below: all are stopped first, so that none forks while the others are looked for. Reaps
-// nothing.
+// longer below: all are stopped first, so that none forks while the others are looked for. Returns
+// when none of them runs any more, or after a second (uninterruptible sleep). Reaps nothing.
 void KillDescendants(pid_t session);
 
 // Waits until this process has no children left, reaping them, for at most `millis`. False: some

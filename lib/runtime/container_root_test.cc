@@ -1,0 +1,487 @@
+// Containers by real runtimes: what the monitor does for them.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "lib/base/file.h"
+#include "lib/base/status.h"
+#include "lib/monitor_protocol/protocol.h"
+#include "lib/runtime/testing/lab.h"
+
+namespace berth::runtime {
+namespace {
+
+using testing::ContainerOptions;
+using ::testing::ElementsAre;
+using testing::Eventually;
+using ::testing::HasSubstr;
+using testing::Lab;
+using testing::PssKilobytes;
+
+class ContainerRootTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (getuid() != 0) {
+      GTEST_SKIP() << "needs root";
+    }
+    if (!base::FindProgram(GetParam()).ok()) {
+      GTEST_SKIP() << "needs " << GetParam();
+    }
+    lab_ = std::make_unique<Lab>(GetParam());
+  }
+
+  std::unique_ptr<Lab> lab_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Runtimes, ContainerRootTest, ::testing::Values("runc", "crun"),
+                         [](const auto& test) { return test.param; });
+
+TEST_P(ContainerRootTest, OutputAndExitCode) {
+  const MonitorSpec spec =
+      lab_->RunShell("echo hello; echo problem >&2; printf 'no newline'; exit 7");
+  const absl::StatusOr<ExitRecord> exit = lab_->AwaitExit(spec);
+  ASSERT_TRUE(exit.ok()) << exit.status();
+  EXPECT_EQ(exit->code, 7);
+  EXPECT_EQ(exit->signal, 0);
+  EXPECT_FALSE(exit->oom_killed);
+  EXPECT_LT(absl::AbsDuration(absl::Now() - exit->exit_time), absl::Seconds(20));
+  EXPECT_THAT(
+      lab_->LogRecords(spec),
+      ::testing::UnorderedElementsAre("stdout F hello", "stderr F problem", "stdout P no newline"));
+  EXPECT_EQ(lab_->gone(spec.id), 1);
+}
+
+TEST_P(ContainerRootTest, StateTellsWhoIsWho) {
+  const MonitorSpec spec = lab_->Prepare({.args = {"/bin/sleep", "100"}});
+  const absl::StatusOr<MonitorState> state = lab_->Spawn(spec);
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->phase, MonitorState::Phase::kCreated);
+  EXPECT_EQ(base::ProcessStartTime(state->monitor.pid).value_or(0), state->monitor.start_time);
+  EXPECT_EQ(base::ProcessStartTime(state->container.pid).value_or(0), state->container.start_time);
+  EXPECT_FALSE(state->tty);
+  EXPECT_EQ(lab_->Connect(spec).state().container, state->container);
+  ASSERT_TRUE(lab_->runtime().Start(Lab::Soon(), spec.id).ok());
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, false).ok());
+  const absl::StatusOr<ExitRecord> exit = lab_->AwaitExit(spec);
+  ASSERT_TRUE(exit.ok()) << exit.status();
+  EXPECT_EQ(exit->signal, SIGKILL);
+  EXPECT_EQ(exit->Combined(), 137);
+  EXPECT_TRUE(absl::IsNotFound(MonitorConnection::Connect(Lab::Soon(), spec.socket_path).status()));
+}
+
+TEST_P(ContainerRootTest, MonitorFitsInItsMemory) {
+  const MonitorSpec spec =
+      lab_->RunShell("trap 'exit 0' TERM; seq 1 20000; echo ready; while :; do sleep 0.05; done");
+  ASSERT_TRUE(lab_->AwaitLog(spec, "ready"));
+  const MonitorState state = lab_->Connect(spec).state();
+  const int64_t pss = PssKilobytes(state.monitor.pid);
+  EXPECT_GT(pss, 0);
+  EXPECT_LE(pss, 120);
+  RecordProperty("monitor_pss_kb", static_cast<int>(pss));
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGTERM, false).ok());
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+}
+
+TEST_P(ContainerRootTest, BinaryOutputAndLongLines) {
+  const MonitorSpec spec = lab_->RunShell(
+      "dd if=/dev/zero bs=100000 count=1 2>/dev/null | tr '\\000' 'x'; echo; printf "
+      "'\\000\\001\\377\\n'");
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  std::string text;
+  std::vector<std::string> records = lab_->LogRecords(spec);
+  ASSERT_FALSE(records.empty());
+  EXPECT_EQ(records.back(), std::string("stdout F \000\001\377", 12));
+  for (const std::string& record : records) {
+    EXPECT_LE(record.size(), 8192 + 9);
+    text += record.substr(9);
+    if (record[7] == 'F') {
+      text += '\n';
+    }
+  }
+  EXPECT_EQ(text, std::string(100000, 'x') + "\n" + std::string("\000\001\377\n", 4));
+}
+
+TEST_P(ContainerRootTest, MuchOutputIsComplete) {
+  const MonitorSpec spec = lab_->RunShell("seq 1 200000");
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  std::string text;
+  for (const std::string& record : lab_->LogRecords(spec)) {
+    text += record.substr(9) + (record[7] == 'F' ? "\n" : "");
+  }
+  std::string expected;
+  for (int i = 1; i <= 200000; i++) {
+    expected += fmt::format("{}\n", i);
+  }
+  EXPECT_TRUE(text == expected) << text.size() << " of " << expected.size();
+}
+
+TEST_P(ContainerRootTest, TerminalOutputIsStdout) {
+  const MonitorSpec spec =
+      lab_->Run({.args = {"/bin/sh", "-c", "tty; stty size; echo e >&2; exit 3"},
+                 .tty = true,
+                 .tty_height = 33,
+                 .tty_width = 101});
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 3);
+  EXPECT_THAT(lab_->LogRecords(spec),
+              ElementsAre("stdout F /dev/pts/0\r", "stdout F 33 101\r", "stdout F e\r"));
+}
+
+TEST_P(ContainerRootTest, TerminalIsResized) {
+  const MonitorSpec spec = lab_->Run(
+      {.args = {"/bin/sh", "-c",
+                "trap 'stty size; exit 0' WINCH; echo ready; while :; do sleep 0.05; done"},
+       .tty = true});
+  ASSERT_TRUE(lab_->AwaitLog(spec, "ready"));
+  MonitorConnection connection = lab_->Connect(spec);
+  EXPECT_TRUE(connection.state().tty);
+  EXPECT_TRUE(connection.Resize(Lab::Soon(), 55, 77).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(connection.CloseStdin(Lab::Soon())));
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  EXPECT_THAT(lab_->LogText(spec), HasSubstr("stdout F 55 77\r\n"));
+}
+
+TEST_P(ContainerRootTest, WithoutInputItIsAtItsEnd) {
+  const MonitorSpec spec = lab_->RunShell("cat; echo done");
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+  EXPECT_THAT(lab_->LogRecords(spec), ElementsAre("stdout F done"));
+}
+
+TEST_P(ContainerRootTest, InputStaysOpenUntilItIsClosed) {
+  const MonitorSpec spec =
+      lab_->Run({.args = {"/bin/sh", "-c", "cat; echo done"}, .open_stdin = true});
+  MonitorConnection connection = lab_->Connect(spec);
+  EXPECT_TRUE(connection.state().stdin_open);
+  EXPECT_TRUE(absl::IsFailedPrecondition(connection.Resize(Lab::Soon(), 1, 1)));
+  EXPECT_TRUE(connection.CloseStdin(Lab::Soon()).ok());
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+  EXPECT_THAT(lab_->LogRecords(spec), ElementsAre("stdout F done"));
+}
+
+// Sends data as an attached client does.
+void SendInput(int fd, const std::string& data) {
+  std::string packet = {static_cast<char>(monitor_protocol::kVersion),
+                        static_cast<char>(monitor_protocol::PacketType::kStdin)};
+  packet += data;
+  ASSERT_EQ(send(fd, packet.data(), packet.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(packet.size()));
+}
+
+// Everything that arrives until the end, by stream.
+std::map<char, std::string> ReceiveAll(int fd) {
+  fcntl(fd, F_SETFL, 0);
+  std::map<char, std::string> received;
+  char packet[monitor_protocol::kMaxPacketBytes];
+  for (ssize_t size; (size = recv(fd, packet, sizeof(packet), 0)) > 0;) {
+    received[packet[1]].append(packet + 2, static_cast<size_t>(size) - 2);
+  }
+  return received;
+}
+
+constexpr char kStdout = static_cast<char>(monitor_protocol::PacketType::kStdout);
+constexpr char kStderr = static_cast<char>(monitor_protocol::PacketType::kStderr);
+constexpr char kSkipped = static_cast<char>(monitor_protocol::PacketType::kSkipped);
+
+TEST_P(ContainerRootTest, AttachedClientsSeeOutputAndSendInput) {
+  const MonitorSpec spec = lab_->Run(
+      {.args = {"/bin/sh", "-c", "cat; echo e >&2"}, .open_stdin = true, .stdin_once = true});
+  absl::StatusOr<base::UniqueFd> both = lab_->Connect(spec).Attach(Lab::Soon(), true, true, true);
+  absl::StatusOr<base::UniqueFd> errors =
+      lab_->Connect(spec).Attach(Lab::Soon(), false, false, true);
+  ASSERT_TRUE(both.ok() && errors.ok());
+  SendInput(both->get(), "one\n");
+  ASSERT_TRUE(lab_->AwaitLog(spec, "stdout F one"));
+  SendInput(both->get(), "two\n");
+  const char end[] = {monitor_protocol::kVersion,
+                      static_cast<char>(monitor_protocol::PacketType::kStdinEnd)};
+  ASSERT_EQ(send(both->get(), end, sizeof(end), 0), 2);
+  std::map<char, std::string> received = ReceiveAll(both->get());
+  EXPECT_EQ(received[kStdout], "one\ntwo\n");
+  EXPECT_EQ(received[kStderr], "e\n");
+  received = ReceiveAll(errors->get());
+  EXPECT_EQ(received[kStdout], "");
+  EXPECT_EQ(received[kStderr], "e\n");
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+}
+
+TEST_P(ContainerRootTest, MuchInputIsComplete) {
+  const MonitorSpec spec = lab_->Run(
+      {.args = {"/bin/sh", "-c", "sleep 0.3; cat"}, .open_stdin = true, .stdin_once = true});
+  absl::StatusOr<base::UniqueFd> fd = lab_->Connect(spec).Attach(Lab::Soon(), true, false, false);
+  ASSERT_TRUE(fd.ok());
+  fcntl(fd->get(), F_SETFL, 0);
+  std::string sent;
+  for (int i = 0; i < 500; i++) {
+    const std::string line = fmt::format("{:07}{}\n", i, std::string(992, 'i'));
+    SendInput(fd->get(), line);
+    sent += line;
+  }
+  fd->Reset();  // with stdin_once the end of the client is the end of the input
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  std::string logged;
+  for (const std::string& record : lab_->LogRecords(spec)) {
+    logged += record.substr(9) + (record[7] == 'F' ? "\n" : "");
+  }
+  EXPECT_TRUE(logged == sent) << logged.size() << " of " << sent.size();
+}
+
+TEST_P(ContainerRootTest, SlowClientHoldsUpNobody) {
+  const MonitorSpec spec = lab_->Run({.args = {"/bin/sh", "-c", "cat; seq 1 1000000; echo end"},
+                                      .open_stdin = true,
+                                      .stdin_once = true});
+  absl::StatusOr<base::UniqueFd> slow = lab_->Connect(spec).Attach(Lab::Soon(), false, true, true);
+  ASSERT_TRUE(slow.ok());
+  ASSERT_TRUE(lab_->Connect(spec).CloseStdin(Lab::Soon()).ok());
+  // It reads nothing until all is over.
+  ASSERT_TRUE(lab_->AwaitLog(spec, "stdout F end"));
+  EXPECT_EQ(lab_->AwaitExit(spec)->lost_log_bytes, 0u);
+  const std::map<char, std::string> received = ReceiveAll(slow->get());
+  EXPECT_GT(received.at(kStdout).size(), 100000u);
+  EXPECT_LT(received.at(kStdout).size(), 4000000u);
+  EXPECT_TRUE(received.at(kStdout).starts_with("1\n2\n3\n"));
+}
+
+TEST_P(ContainerRootTest, SkippedOutputIsTold) {
+  const MonitorSpec spec = lab_->Run({.args = {"/bin/sh", "-c",
+                                               "cat; seq 1 600000; echo middle; while ! test -e "
+                                               "/tmp/go; do sleep 0.02; done; echo end"},
+                                      .open_stdin = true,
+                                      .stdin_once = true});
+  absl::StatusOr<base::UniqueFd> slow = lab_->Connect(spec).Attach(Lab::Soon(), false, true, true);
+  ASSERT_TRUE(slow.ok());
+  ASSERT_TRUE(lab_->Connect(spec).CloseStdin(Lab::Soon()).ok());
+  ASSERT_TRUE(lab_->AwaitLog(spec, "stdout F middle"));
+  fcntl(slow->get(), F_SETFL, 0);
+  uint64_t received = 0;
+  uint64_t skipped = 0;
+  std::string last;
+  char packet[monitor_protocol::kMaxPacketBytes];
+  for (ssize_t size; (size = recv(slow->get(), packet, sizeof(packet), 0)) > 0;) {
+    if (packet[1] == kSkipped) {
+      monitor_protocol::SkippedPacket what;
+      memcpy(&what, packet, sizeof(what));
+      skipped += what.bytes;
+      (void)base::WriteFile(lab_->dir() + "/rootfs/tmp/go", "", 0644);
+    } else if (packet[1] == kStdout) {
+      received += static_cast<uint64_t>(size) - 2;
+      last.assign(packet + 2, static_cast<size_t>(size) - 2);
+    }
+  }
+  uint64_t written = 11;  // "middle\n" and "end\n"
+  for (int i = 1; i <= 600000; i++) {
+    written += fmt::format("{}\n", i).size();
+  }
+  EXPECT_GT(skipped, 0u);
+  EXPECT_EQ(received + skipped, written);
+  EXPECT_EQ(last, "end\n");
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+}
+
+TEST_P(ContainerRootTest, LogIsReopenedUnderLoadWithoutLossOrDoubling) {
+  const MonitorSpec spec =
+      lab_->RunShell("i=0; while test $i -lt 60000; do echo $i; i=$((i+1)); done");
+  MonitorConnection connection = lab_->Connect(spec);
+  int rotations = 0;
+  for (; rotations < 40; rotations++) {
+    ASSERT_EQ(rename(spec.log_path.c_str(), fmt::format("{}.{}", spec.log_path, rotations).c_str()),
+              0);
+    if (const absl::Status status = connection.ReopenLog(Lab::Soon()); !status.ok()) {
+      // It had ended: then the old file stays the last.
+      rename(fmt::format("{}.{}", spec.log_path, rotations).c_str(), spec.log_path.c_str());
+      break;
+    }
+    ASSERT_TRUE(base::PathExists(spec.log_path));
+  }
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  EXPECT_GT(rotations, 3);
+  std::string text;
+  for (int i = 0; i <= rotations; i++) {
+    const std::string path =
+        i == rotations ? spec.log_path : fmt::format("{}.{}", spec.log_path, i);
+    for (const std::string& record : Lab::Records(base::ReadFile(path, 64 << 20).value_or(""))) {
+      text += record.substr(9) + (record[7] == 'F' ? "\n" : "");
+    }
+  }
+  std::string expected;
+  for (int i = 0; i < 60000; i++) {
+    expected += fmt::format("{}\n", i);
+  }
+  EXPECT_TRUE(text == expected) << text.size() << " of " << expected.size();
+}
+
+TEST_P(ContainerRootTest, LogStaysBelowItsLimit) {
+  const MonitorSpec spec = lab_->Run({.args = {"/bin/seq", "1", "50000"}, .log_max_bytes = 100000});
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  EXPECT_LE(lab_->LogText(spec).size(), 100000u);
+  EXPECT_EQ(lab_->LogRecords(spec).back(), "stdout F 50000");
+}
+
+TEST_P(ContainerRootTest, FullDiskNeverStopsTheContainer) {
+  const std::string disk = lab_->dir() + "/disk";
+  ASSERT_EQ(mkdir(disk.c_str(), 0700), 0);
+  ASSERT_EQ(mount("lab", disk.c_str(), "tmpfs", 0, "size=64k"), 0);
+  MonitorSpec spec = lab_->Prepare({.args = {"/bin/sh", "-c", "seq 1 100000; exit 5"}});
+  spec.log_path = disk + "/0.log";
+  EXPECT_TRUE(lab_->Spawn(spec).ok());
+  EXPECT_TRUE(lab_->runtime().Start(Lab::Soon(), spec.id).ok());
+  const absl::StatusOr<ExitRecord> exit = lab_->AwaitExit(spec);
+  ASSERT_TRUE(exit.ok()) << exit.status();
+  EXPECT_EQ(exit->code, 5);
+  const std::vector<std::string> records = lab_->LogRecords(spec);  // no torn one
+  uint64_t logged = 0;
+  for (const std::string& record : records) {
+    logged += record.size() - 9 + (record[7] == 'F' ? 1 : 0);
+  }
+  EXPECT_EQ(logged + exit->lost_log_bytes, 588895u);
+  EXPECT_GT(exit->lost_log_bytes, 500000u);
+  EXPECT_EQ(umount(disk.c_str()), 0);
+}
+
+TEST_P(ContainerRootTest, WithoutALogOutputIsDropped) {
+  const MonitorSpec spec = lab_->Run({.args = {"/bin/seq", "1", "100000"}, .log = false});
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+}
+
+TEST_P(ContainerRootTest, OutOfMemoryIsRecorded) {
+  const MonitorSpec spec = lab_->Run(
+      {.args = {"/bin/sh", "-c", "a=x; while :; do a=$a$a; done"}, .memory_limit = 24 << 20});
+  const absl::StatusOr<ExitRecord> exit = lab_->AwaitExit(spec);
+  ASSERT_TRUE(exit.ok()) << exit.status();
+  EXPECT_EQ(exit->signal, SIGKILL);
+  EXPECT_TRUE(exit->oom_killed);
+}
+
+TEST_P(ContainerRootTest, OutOfMemoryOfAChildIsToldWhileItRuns) {
+  const MonitorSpec spec = lab_->Run(
+      {.args =
+           {"/bin/sh", "-c",
+            "sh -c 'a=x; while :; do a=$a$a; done'; echo survived; while :; do sleep 0.05; done"},
+       .memory_limit = 24 << 20});
+  ASSERT_TRUE(lab_->AwaitLog(spec, "survived"));
+  EXPECT_TRUE(Eventually([&] { return lab_->oom(spec.id) == 1; }));
+  EXPECT_TRUE(lab_->Connect(spec).state().oom_killed);
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, false).ok());
+  EXPECT_TRUE(lab_->AwaitExit(spec)->oom_killed);
+}
+
+TEST_P(ContainerRootTest, PlainKillIsNotOutOfMemory) {
+  const MonitorSpec spec = lab_->Run({.args = {"/bin/sleep", "100"}, .memory_limit = 24 << 20});
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, false).ok());
+  EXPECT_FALSE(lab_->AwaitExit(spec)->oom_killed);
+}
+
+TEST_P(ContainerRootTest, MissingCommandIsSaidAndNothingIsLeft) {
+  const MonitorSpec spec = lab_->Prepare({.args = {"nope"}});
+  const absl::StatusOr<MonitorState> state = lab_->Spawn(spec);
+  ASSERT_FALSE(state.ok());
+  EXPECT_TRUE(absl::IsNotFound(state.status())) << state.status();
+  EXPECT_EQ(base::GetReason(state.status()), OciRuntime::kReasonNoCommand);
+  EXPECT_THAT(
+      std::string(state.status().message()),
+      HasSubstr("executable file " + std::string(GetParam() == "runc" ? "not" : "`nope` not") +
+                " found in $PATH"));
+  EXPECT_EQ(lab_->gone(spec.id), 0);
+}
+
+TEST_P(ContainerRootTest, BadSpecIsSaid) {
+  const MonitorSpec spec = lab_->Prepare({.args = {"/bin/true"}});
+  ASSERT_TRUE(base::WriteFile(spec.bundle + "/config.json", "{ nonsense", 0600).ok());
+  const absl::StatusOr<MonitorState> state = lab_->Spawn(spec);
+  ASSERT_FALSE(state.ok());
+  EXPECT_THAT(std::string(state.status().message()),
+              HasSubstr(fmt::format("{} create container '{}': ", GetParam(), spec.id)));
+}
+
+TEST_P(ContainerRootTest, ProcessesThatOutliveTheFirstDoNotDelayItsExit) {
+  const MonitorSpec spec =
+      lab_->Run({.args = {"/bin/sh", "-c", "setsid sleep 300 & echo started; exit 4"},
+                 .share_pid_namespace = true});
+  const absl::Time start = absl::Now();
+  const absl::StatusOr<ExitRecord> exit = lab_->AwaitExit(spec);
+  ASSERT_TRUE(exit.ok()) << exit.status();
+  EXPECT_EQ(exit->code, 4);
+  EXPECT_LT(absl::Now() - start, absl::Seconds(5));
+  EXPECT_THAT(lab_->LogRecords(spec), ElementsAre("stdout F started"));
+  EXPECT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, /*all=*/true).ok());
+}
+
+TEST_P(ContainerRootTest, SurvivesTheDaemonAndIsAdopted) {
+  // A process of its own plays the daemon that dies by SIGKILL.
+  const MonitorSpec spec = lab_->Prepare(
+      {.args = {"/bin/sh", "-c",
+                "trap 'echo term; exit 9' TERM; echo up; while :; do sleep 0.05; done"}});
+  const pid_t daemon = fork();
+  if (daemon == 0) {
+    base::EventLoop loop;
+    loop.Start();
+    base::SystemProcessRunner runner;
+    Monitors monitors(loop, runner, Lab::monitor_path(), [](const std::string&) {});
+    const bool ok =
+        monitors.Spawn(Lab::Soon(), spec).ok() && lab_->runtime().Start(Lab::Soon(), spec.id).ok();
+    raise(ok ? SIGKILL : SIGABRT);
+  }
+  int status;
+  ASSERT_EQ(waitpid(daemon, &status, 0), daemon);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+
+  ASSERT_TRUE(lab_->AwaitLog(spec, "stdout F up"));
+  const absl::StatusOr<MonitorState> state =
+      lab_->monitors().Adopt(Lab::Soon(), spec.id, spec.socket_path);
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->phase, MonitorState::Phase::kCreated);
+  // Signals that end a daemon's process group do not reach it.
+  for (const int signal : {SIGHUP, SIGTERM, SIGINT, SIGPIPE, SIGQUIT, SIGUSR1}) {
+    kill(state->monitor.pid, signal);
+  }
+  ASSERT_TRUE(lab_->Connect(spec).GetState(Lab::Soon()).ok());
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGTERM, false).ok());
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 9);
+  EXPECT_THAT(lab_->LogRecords(spec), ElementsAre("stdout F up", "stdout F term"));
+}
+
+TEST_P(ContainerRootTest, ContainerSurvivesItsMonitor) {
+  const MonitorSpec spec = lab_->RunShell("while :; do sleep 0.05; done");
+  const MonitorState state = lab_->Connect(spec).state();
+  ASSERT_EQ(kill(state.monitor.pid, SIGKILL), 0);
+  ASSERT_TRUE(lab_->AwaitGone(spec.id));
+  EXPECT_TRUE(absl::IsNotFound(ReadExitRecord(spec.exit_path).status()));
+  EXPECT_EQ(base::ProcessStartTime(state.container.pid).value_or(0), state.container.start_time);
+  ASSERT_TRUE(lab_->runtime().Delete(Lab::Soon(), spec.id, true).ok());
+  unlink(spec.socket_path.c_str());
+}
+
+TEST_P(ContainerRootTest, ForgottenMonitorsAreNotReported) {
+  const MonitorSpec spec = lab_->RunShell("while :; do sleep 0.05; done");
+  lab_->monitors().Forget(spec.id);
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, false).ok());
+  EXPECT_TRUE(Eventually([&] { return ReadExitRecord(spec.exit_path).ok(); }));
+  EXPECT_EQ(lab_->gone(spec.id), 0);
+}
+
+TEST_P(ContainerRootTest, PathsMayBeLong) {
+  MonitorSpec spec = lab_->Prepare({.args = {"/bin/tty"}, .tty = true});
+  const std::string deep = spec.bundle + "/" + std::string(120, 'd') + "/" + std::string(120, 'e');
+  ASSERT_TRUE(base::MakeDirs(deep, 0700).ok());
+  spec.socket_path = deep + "/" + spec.id;
+  const absl::StatusOr<MonitorState> state = lab_->Spawn(spec);
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(lab_->Connect(spec).state().container, state->container);
+  ASSERT_TRUE(lab_->runtime().Start(Lab::Soon(), spec.id).ok());
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+}
+
+TEST_P(ContainerRootTest, MonitorsScoreIsNotInherited) {
+  const MonitorSpec spec = lab_->RunShell("cat /proc/self/oom_score_adj");
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  const std::string own = base::ReadFile("/proc/self/oom_score_adj", 100).value_or("?");
+  EXPECT_THAT(lab_->LogRecords(spec), ElementsAre("stdout F " + own.substr(0, own.find('\n'))));
+}
+
+}  // namespace
+}  // namespace berth::runtime
