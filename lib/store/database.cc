@@ -5,11 +5,15 @@
 #include <utility>
 
 #include "fmt/format.h"
+#include "lib/base/log.h"
 #include "lib/base/status.h"
 
 namespace berth::store {
 
 namespace {
+
+// Length of the log at which it is folded in; 4 MB of pages.
+constexpr int kCheckpointPages = 1000;
 
 absl::Status SqliteStatus(sqlite3* db, std::string_view what) {
   const int code = sqlite3_errcode(db);
@@ -99,12 +103,33 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
     sqlite3_close(db);
     return status;
   }
-  std::unique_ptr<Database> database(new Database(db));
-  RETURN_IF_ERROR(base::Annotate(database->Configure(path), fmt::format("open database '{}'", path)));
+  std::unique_ptr<Database> database(new Database(db, path));
+  RETURN_IF_ERROR(base::Annotate(database->Configure(), fmt::format("open database '{}'", path)));
   return database;
 }
 
-Database::~Database() { sqlite3_close(db_); }
+Database::~Database() {
+  checkpoints_.Stop();
+  sqlite3_close(db_);
+}
+
+void Database::OnCommit(int log_pages) {
+  if (log_pages >= kCheckpointPages && !checkpoint_pending_.exchange(true)) {
+    checkpoints_.Add([this] { Checkpoint(); });
+  }
+}
+
+void Database::Checkpoint() {
+  sqlite3* db = nullptr;
+  if (sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) == SQLITE_OK) {
+    // PASSIVE: whoever is in a transaction is not waited for; the next commit asks again.
+    if (sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) != SQLITE_OK) {
+      base::Log("store").warn("the database's log could not be folded in and grows until it can error=\"{}\"", sqlite3_errmsg(db));
+    }
+  }
+  sqlite3_close(db);
+  checkpoint_pending_ = false;
+}
 
 absl::Status Database::Exec(const char* sql) {
   if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
@@ -113,8 +138,15 @@ absl::Status Database::Exec(const char* sql) {
   return absl::OkStatus();
 }
 
-absl::Status Database::Configure(const std::string& path) {
+absl::Status Database::Configure() {
   sqlite3_busy_timeout(db_, 5000);
+  sqlite3_wal_hook(
+      db_,
+      [](void* self, sqlite3*, const char*, int pages) {
+        static_cast<Database*>(self)->OnCommit(pages);
+        return SQLITE_OK;
+      },
+      this);
   RETURN_IF_ERROR(Exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
                        "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576;"));
   int64_t version = 0;
@@ -127,7 +159,7 @@ absl::Status Database::Configure(const std::string& path) {
   if (version > kSchemaVersion) {
     return absl::FailedPreconditionError(fmt::format(
         "its schema is version {}, this berthd knows up to {}: use the newer berthd that made it, or another root than '{}'",
-        version, kSchemaVersion, path));
+        version, kSchemaVersion, path_));
   }
   for (; version < kSchemaVersion; ++version) {
     RETURN_IF_ERROR(Transact(Durability::kDisk, [&](Database& db) -> absl::Status {

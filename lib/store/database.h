@@ -3,10 +3,12 @@
 //
 // Durability: WAL with synchronous=NORMAL: a commit is atomic and survives the daemon's death, without an fsync. A transaction
 // begun with Durability::kDisk is on the disk when Commit() returns (synchronous=FULL).
+// The log is folded into the database ("checkpoint", two fsyncs) by a thread and a connection of its own, so no request waits for it.
 // Threads: thread-safe; one statement or transaction at a time, by an internal mutex that a Transaction holds until its end.
 // Errors: kResourceExhausted: disk full; kDataLoss: the file is damaged; kFailedPrecondition: made by a newer berth.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,6 +17,7 @@
 
 #include "absl/status/statusor.h"
 #include "lib/base/mutex.h"
+#include "lib/base/work_queue.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
@@ -63,12 +66,18 @@ class Database {
   int Changes() const;
 
  private:
-  explicit Database(sqlite3* db) : db_(db) {}
+  Database(sqlite3* db, std::string path) : db_(db), path_(std::move(path)) {}
   absl::Status Exec(const char* sql);
-  absl::Status Configure(const std::string& path);
+  absl::Status Configure();
+  // Called by SQLite after each commit with the log's length.
+  void OnCommit(int log_pages);
+  void Checkpoint();
 
   sqlite3* const db_;
+  const std::string path_;
   base::Mutex mu_;
+  std::atomic<bool> checkpoint_pending_ = false;
+  base::WorkQueue checkpoints_;
 };
 
 // lib/store/schema.cc: brings the tables from `version` to the newest; returns the statements to run, in order.

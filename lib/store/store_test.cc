@@ -114,6 +114,23 @@ TEST_F(StoreTest, TheSecondPullOfALayerIsTold) {
   EXPECT_EQ(*images.ForgetReserved(), std::set<int64_t>{first});
 }
 
+TEST_F(StoreTest, TheLogIsFoldedInWhileItIsInUse) {
+  RecordStore records(*db_);
+  model::SandboxRecord sandbox;
+  sandbox.id = model::SandboxId::Generate();
+  sandbox.spec.annotations["filler"] = std::string(100000, 'x');
+  for (int i = 0; i < 200; ++i) {
+    sandbox.created_ns = i;
+    ASSERT_TRUE(records.Put(sandbox).ok());
+  }
+  // 200 records of 25 pages without a checkpoint would be 20 MB; destroying the database waits for a running one.
+  const auto log = base::ReadFile(dir_ + "/berth.db-wal", 64 << 20);
+  ASSERT_TRUE(log.ok());
+  EXPECT_LT(log->size(), 15u << 20);
+  Reopen();
+  EXPECT_EQ(RecordStore(*db_).Load()->sandboxes[0].created_ns, 199);
+}
+
 TEST_F(StoreTest, NewerSchemaIsRefused) {
   ASSERT_TRUE(db_->Transact(Durability::kCrash, [](Database& db) { return db.Prepare("PRAGMA user_version=99")->Run(); }).ok());
   db_.reset();
