@@ -1,0 +1,298 @@
+"""Pod networks through real CNI plugins: addresses, port mappings, bandwidth, and plugins that fail."""
+import json
+import os
+import stat
+import subprocess
+import time
+import urllib.request
+
+import grpc
+import pytest
+
+from harness import network, pods
+from harness.cri import pb
+from registry import server
+
+HTTPD = ["httpd", "-f", "-p", "80", "-h", "/etc"]
+
+
+def page(url, seconds=10):
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=3) as answer:
+                return answer.read()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def link_of(daemon):
+    """The host's end of the only pod's network."""
+    link, = [link for link in network.links() if link.get("master") == daemon.network.bridge]
+    return link["ifname"]
+
+
+@pytest.mark.uml
+def test_pods_reach_each_other_and_the_host_reaches_them(daemon):
+    one, two = daemon.run_pod(), daemon.run_pod()
+    one.run_container(command=HTTPD)
+    client = two.run_container()
+    assert b"root:" in page(f"http://{one.address}/passwd")
+    assert "root:" in client.output(["wget", "-q", "-O", "-", f"http://{one.address}/passwd"])
+    assert one.address != two.address
+
+
+@pytest.mark.uml
+def test_a_host_port(daemon):
+    port = server.free_port()
+    pod = daemon.run_pod(port_mappings=[{"container_port": 80, "host_port": port, "protocol": pb.TCP}])
+    pod.run_container(command=HTTPD)
+    assert b"root:" in page(f"http://127.0.0.1:{port}/passwd")
+    gateway = str(next(daemon.network.subnet.hosts()))
+    assert b"root:" in page(f"http://{gateway}:{port}/passwd")
+    pod.stop()
+    with pytest.raises(OSError):
+        page(f"http://127.0.0.1:{port}/passwd", seconds=0)
+
+
+@pytest.mark.uml
+def test_a_container_port_without_a_host_port_maps_nothing(daemon):
+    daemon.run_pod(port_mappings=[{"container_port": 80}])
+    assert f"--dport 80 " not in network.run("iptables-save")
+
+
+@pytest.mark.berth
+@pytest.mark.parametrize("mapping", [
+    {"container_port": 70000, "host_port": 8080}, {"container_port": 80, "host_port": -1},
+    {"container_port": 0, "host_port": 8080}, {"container_port": 80, "host_port": 8080, "host_ip": "not-an-address"},
+    {"container_port": 80, "host_port": 8080, "protocol": 77}])
+def test_port_mappings_that_make_no_sense_are_refused(any_daemon, mapping):
+    with pytest.raises(grpc.RpcError) as error:
+        any_daemon.client.RunPodSandbox(config=pods.pod_config(any_daemon, port_mappings=[mapping]))
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert not any_daemon.client.ListPodSandbox().items
+
+
+@pytest.mark.uml
+def test_bandwidth_annotations_limit_the_link(any_daemon, shell):
+    any_daemon.run_pod(annotations={"kubernetes.io/ingress-bandwidth": "10M", "kubernetes.io/egress-bandwidth": "5M"})
+    rules = shell("tc", "qdisc", "show", "dev", link_of(any_daemon))
+    assert "tbf" in rules and "10Mbit" in rules, rules
+    assert "ingress" in rules, rules
+
+
+@pytest.mark.berth
+@pytest.mark.parametrize("value", ["fast", "-1M", "1e400", ""])
+def test_a_bandwidth_that_is_no_quantity_is_refused(any_daemon, value):
+    config = pods.pod_config(any_daemon, annotations={"kubernetes.io/ingress-bandwidth": value})
+    with pytest.raises(grpc.RpcError) as error:
+        any_daemon.client.RunPodSandbox(config=config)
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert not any_daemon.client.ListPodSandbox().items
+
+
+@pytest.mark.berth
+@pytest.mark.parametrize("version", ["0.4.0", "1.0.0", "1.1.0"])
+def test_versions_of_the_cni(scratch, version):
+    daemon = scratch(wait=False)
+    fake_plugin(daemon, "result", f"""
+if [ "$CNI_COMMAND" = ADD ]; then
+  echo '{{"cniVersion":"{version}","interfaces":[{{"name":"eth0","sandbox":"'$CNI_NETNS'"}}],
+    "ips":[{{"version":"4","interface":0,"address":"10.9.8.7/24","gateway":"10.9.8.1"}},{{"version":"6","interface":0,"address":"fd00::7/64"}}],
+    "routes":[],"dns":{{}}}}'
+fi""")
+    daemon.network.write("10-scratch.conflist", {
+        "cniVersion": version, "name": "fake", "plugins": [{"type": "result"}]})
+    daemon.start()
+    status = daemon.run_pod().status()
+    assert status.network.ip == "10.9.8.7"
+    assert [more.ip for more in status.network.additional_ips] == ["fd00::7"]
+
+
+def fake_plugin(daemon, name, script):
+    """A CNI plugin of our own; it appends what it was called with to the file calls, one JSON line each time."""
+    folder = f"{daemon.base}/plugins"
+    os.makedirs(folder, exist_ok=True)
+    path = f"{folder}/{name}"
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(f"""#!/bin/sh
+input=$(cat)
+if [ "$CNI_COMMAND" = VERSION ]; then
+  echo '{{"cniVersion":"1.1.0","supportedVersions":["0.4.0","1.0.0","1.1.0"]}}'
+  exit 0
+fi
+jq -n -c --arg command "$CNI_COMMAND" --arg id "$CNI_CONTAINERID" --arg netns "$CNI_NETNS" --arg ifname "$CNI_IFNAME" \\
+  --arg args "$CNI_ARGS" --argjson config "$input" '$ARGS.named' >> {folder}/calls
+{script}
+""")
+    os.chmod(path, 0o755)
+    daemon.options.setdefault("network", {})["plugin_dirs"] = [folder, *network.PLUGIN_DIRS]
+    # The configuration was written before this plugin existed.
+    for name in ("registries.conf.d", "certs.d"):
+        os.makedirs(f"{daemon.base}/{name}", exist_ok=True)
+    daemon.write_configuration()
+
+
+def calls(daemon):
+    with open(f"{daemon.base}/plugins/calls", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+RESULT = """
+if [ "$CNI_COMMAND" = ADD ]; then
+  echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.8.7/24"}],"interfaces":[]}'
+fi"""
+
+
+def with_plugin(scratch, script, extra=None):
+    daemon = scratch(wait=False)
+    fake_plugin(daemon, "fake", script)
+    daemon.network.write("10-scratch.conflist", {
+        "cniVersion": "1.0.0", "name": "fakenet", "plugins": [
+            {"type": "fake", "capabilities": {"portMappings": True, "bandwidth": True}, "setting": "kept"},
+            *(extra or [])]})
+    daemon.start()
+    return daemon
+
+
+@pytest.mark.berth
+def test_what_plugins_are_told(scratch):
+    daemon = with_plugin(scratch, RESULT, [{"type": "fake", "second": True}])
+    pod = daemon.run_pod(name="web", namespace="prod", uid="u-9",
+                         annotations={"kubernetes.io/ingress-bandwidth": "1M"},
+                         port_mappings=[{"container_port": 80, "host_port": 8080, "protocol": pb.UDP}])
+    pod.stop()
+    added = [call for call in calls(daemon) if call["command"] == "ADD"]
+    deleted = [call for call in calls(daemon) if call["command"] == "DEL"]
+    assert len(added) == len(deleted) == 2
+    first, second = added
+    assert first["id"] == pod.id and first["ifname"] == "eth0"
+    assert first["netns"].startswith(daemon.state)
+    assert set(first["args"].split(";")) == {
+        "IgnoreUnknown=1", "K8S_POD_NAMESPACE=prod", "K8S_POD_NAME=web", f"K8S_POD_INFRA_CONTAINER_ID={pod.id}",
+        "K8S_POD_UID=u-9"}
+    assert first["config"]["name"] == "fakenet" and first["config"]["setting"] == "kept"
+    mapping, = first["config"]["runtimeConfig"]["portMappings"]
+    assert (mapping["hostPort"], mapping["containerPort"], mapping["protocol"]) == (8080, 80, "udp")
+    assert first["config"]["runtimeConfig"]["bandwidth"]["ingressRate"] == 1000000
+    assert "prevResult" not in first["config"] and "runtimeConfig" not in second["config"]
+    assert second["config"]["prevResult"]["ips"][0]["address"] == "10.9.8.7/24"
+    # DEL goes backwards and is told the result of ADD.
+    assert deleted[0]["config"].get("second") and not deleted[1]["config"].get("second")
+    assert deleted[0]["config"]["prevResult"]["ips"][0]["address"] == "10.9.8.7/24"
+
+
+@pytest.mark.berth
+@pytest.mark.parametrize("name,script,words", [
+    ("fails", """if [ "$CNI_COMMAND" = ADD ]; then
+  echo '{"cniVersion":"1.0.0","code":11,"msg":"no address left","details":"pool empty"}'; exit 1; fi""",
+     ["no address left", "fake"]),
+    ("fails-on-stderr", 'if [ "$CNI_COMMAND" = ADD ]; then echo trouble >&2; exit 3; fi', ["trouble", "fake"]),
+    ("nonsense", 'if [ "$CNI_COMMAND" = ADD ]; then echo this is not JSON; fi', ["fake"]),
+    ("nothing", 'true', ["fake"]),
+    ("wrong-types", """if [ "$CNI_COMMAND" = ADD ]; then echo '{"cniVersion":"1.0.0","ips":{"a":1}}'; fi""", ["fake"]),
+    ("bad-address", """if [ "$CNI_COMMAND" = ADD ]; then echo '{"cniVersion":"1.0.0","ips":[{"address":"hello"}]}'; fi""",
+     ["fake"]),
+    ("endless", 'if [ "$CNI_COMMAND" = ADD ]; then yes; fi', ["fake"]),
+    ("killed", 'if [ "$CNI_COMMAND" = ADD ]; then kill -9 $$; fi', ["fake"]),
+])
+def test_plugins_that_fail(scratch, name, script, words):
+    daemon = with_plugin(scratch, script)
+    with pytest.raises(grpc.RpcError) as error:
+        daemon.client.RunPodSandbox(config=pods.pod_config(daemon), timeout=60)
+    assert error.value.code() not in (grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED)
+    for word in words:
+        assert word in error.value.details(), error.value
+    assert not daemon.client.ListPodSandbox().items
+    # What ADD began, DEL ends: also after a failure.
+    assert [call["command"] for call in calls(daemon)][-1] == "DEL"
+
+
+@pytest.mark.berth
+def test_a_plugin_that_is_missing(scratch):
+    daemon = scratch()
+    daemon.network.write("10-scratch.conflist", {
+        "cniVersion": "1.0.0", "name": "missing", "plugins": [{"type": "no-such-plugin"}]})
+    time.sleep(0.5)
+    with pytest.raises(grpc.RpcError) as error:
+        daemon.client.RunPodSandbox(config=pods.pod_config(daemon), timeout=30)
+    assert "no-such-plugin" in error.value.details()
+    assert not daemon.client.ListPodSandbox().items
+
+
+@pytest.mark.berth
+def test_a_later_plugin_that_fails_is_undone(scratch):
+    daemon = scratch(wait=False)
+    fake_plugin(daemon, "fake", 'if [ "$CNI_COMMAND" = ADD ]; then exit 1; fi')
+    with open(f"{daemon.network.folder}/10-scratch.conflist", encoding="utf-8") as source:
+        document = json.load(source)
+    document["plugins"].append({"type": "fake"})
+    daemon.network.write("10-scratch.conflist", document)
+    daemon.start()
+    with pytest.raises(grpc.RpcError):
+        daemon.client.RunPodSandbox(config=pods.pod_config(daemon))
+    assert not daemon.network.left_over()
+
+
+@pytest.mark.berth
+def test_a_del_that_fails_is_tried_again(scratch):
+    daemon = with_plugin(scratch, RESULT + f"""
+if [ "$CNI_COMMAND" = DEL ] && [ ! -e "$0.healed" ]; then echo '{{"code":100,"msg":"still busy"}}'; exit 1; fi""")
+    pod = daemon.run_pod()
+    with pytest.raises(grpc.RpcError) as error:
+        pod.stop()
+    assert "still busy" in error.value.details()
+    assert pod.status().state == pb.SANDBOX_NOTREADY
+    with open(f"{daemon.base}/plugins/fake.healed", "w", encoding="utf-8"):
+        pass
+    pod.stop()
+    pod.remove()
+    assert [call["command"] for call in calls(daemon)].count("DEL") >= 2
+
+
+@pytest.mark.berth
+def test_a_pod_stops_with_the_configuration_it_was_started_with(scratch):
+    """The conflist may be gone or another one by then: the pod remembers its own."""
+    daemon = scratch()
+    pod = daemon.run_pod()
+    daemon.network.remove()
+    time.sleep(0.3)
+    pod.stop()
+    assert not daemon.network.left_over()
+
+
+@pytest.mark.berth
+def test_a_network_namespace_that_is_gone_does_not_keep_a_pod(scratch):
+    daemon = scratch()
+    pod = daemon.run_pod()
+    subprocess.run(["umount", "-l", f"{daemon.state}/ns/{pod.id}/net"], check=True)
+    os.unlink(f"{daemon.state}/ns/{pod.id}/net")
+    pod.stop()
+    pod.remove()
+    assert not [name for name in os.listdir(daemon.network.leases) if name.startswith("10.")] \
+        if os.path.isdir(daemon.network.leases) else True
+
+
+@pytest.mark.berth
+def test_the_callers_deadline_ends_a_slow_plugin(scratch):
+    daemon = with_plugin(scratch, 'if [ "$CNI_COMMAND" = ADD ]; then sleep 60; fi')
+    start = time.monotonic()
+    with pytest.raises(grpc.RpcError) as error:
+        daemon.client.RunPodSandbox(config=pods.pod_config(daemon), timeout=2)
+    assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert time.monotonic() - start < 10
+    deadline = time.monotonic() + 20
+    while daemon.client.ListPodSandbox().items and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not daemon.client.ListPodSandbox().items
+
+
+@pytest.mark.berth
+def test_namespaces_and_sockets_are_roots_alone(any_daemon):
+    pod = any_daemon.run_pod()
+    for path in (any_daemon.root, any_daemon.state):
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o700, path
+    assert stat.S_IMODE(os.stat(any_daemon.socket).st_mode) == 0o660
+    assert os.path.exists(f"{any_daemon.state}/ns/{pod.id}/net")
