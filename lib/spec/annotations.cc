@@ -53,9 +53,10 @@ absl::Status Merge(const Annotations& from, const SpecInputs& inputs, Annotation
       continue;
     }
     if (IsRuntimeOrder(key) && !IsAllowed(key, inputs.allowed_annotations)) {
-      warnings.push_back(fmt::format(
-          "annotation '{}' is not passed on: allowed_annotations of the runtime handler has it not",
-          key));
+      warnings.push_back(
+          fmt::format("annotation '{}' is not passed on: the runtime handler's allowed_annotations "
+                      "does not list it",
+                      key));
       continue;
     }
     into[key] = value;
