@@ -1,0 +1,163 @@
+"""berthd as a service under a real systemd. Runs as root of a guest (tests/uml/integration) and installs into it.
+
+Here berth is where a node has it: programs in /usr/bin, /etc/berth, /run/berth, the unit berth.service, the default bridge.
+"""
+import json
+import os
+import subprocess
+import time
+
+import pytest
+
+from harness import cri, leaks, pods
+from images import catalog, oci
+
+pb = cri.pb
+SOCKET = "/run/berth/berth.sock"
+COUNT = ["sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"]
+
+if not os.environ.get("BERTH_INSTALLED"):
+    pytest.skip("BERTH_INSTALLED names no folder with an installed berth: run tests/uml/integration",
+                allow_module_level=True)
+
+
+def systemctl(*arguments, check=True):
+    return subprocess.run(["systemctl", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          check=check).stdout.strip()
+
+
+def main_pid():
+    return int(systemctl("show", "--value", "-p", "MainPID", "berth"))
+
+
+class Node:
+    """The installed berth, in the form that harness.pods wants a daemon in."""
+
+    kind, token, cgroup_parent = "berthd", "service", ""
+
+    def __init__(self, logs):
+        self.logs, self.ids = logs, set()
+        self.client = None
+
+    def connect(self):
+        if self.client:
+            self.client.close()
+        self.client = cri.Client(SOCKET)
+        return self
+
+    def need(self, reference):
+        return reference
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory):
+    subprocess.run(["cp", "-a", os.environ["BERTH_INSTALLED"] + "/.", "/"], check=True)
+    # The guest's root is an overlay, on which another one cannot lie.
+    os.makedirs("/var/lib/berth", exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", "/var/lib/berth"], check=True)
+    systemctl("daemon-reload")
+    running = Node(str(tmp_path_factory.mktemp("logs")))
+    yield running
+    systemctl("stop", "berth", check=False)
+
+
+def test_it_starts_and_serves_when_systemd_says_so(node, tmp_path):
+    systemctl("start", "berth")
+    # Type=notify: `start` has returned, so the socket answers now, without any waiting.
+    node.connect()
+    assert node.client.Version(timeout=5).runtime_name == "berth"
+    assert systemctl("is-active", "berth") == "active"
+    conditions = {c.type: c.status for c in node.client.Status().status.conditions}
+    assert conditions == {"RuntimeReady": True, "NetworkReady": True}
+    assert node.client.RuntimeConfig().linux.cgroup_driver == pb.SYSTEMD
+    layout = tmp_path / "layout"
+    oci.write_layout(str(layout), catalog.small(), name=pods.BUSYBOX)
+    subprocess.run(["berthctl", "import", str(layout)], check=True)
+    assert "overlay" in subprocess.run(["berthctl", "status"], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+@pytest.fixture
+def running(node):
+    """A pod with a container that counts in its log, on the default bridge."""
+    node.connect()
+    pod = pods.Pod.run(node)
+    container = pod.run_container(command=COUNT)
+    container.wait_log(b"3\n")
+    yield container
+    node.connect()
+    pod.stop()
+    pod.remove()
+
+
+def unharmed(node, container, pid):
+    """The container is the process it was, is listed, logs on and can be worked with."""
+    node.connect()
+    assert container.status().state == pb.CONTAINER_RUNNING
+    assert container.host_pid() == pid
+    assert container.output(["echo", "hi"]) == "hi\n"
+    before = len(container.log())
+    time.sleep(1)
+    numbers = [int(line.text) for line in container.log()]
+    assert len(numbers) > before
+    assert numbers == list(range(1, len(numbers) + 1)), "a line was lost"
+
+
+def test_containers_are_in_scopes_of_their_own(node, running):
+    with open(f"/proc/{running.host_pid()}/cgroup", encoding="utf-8") as cgroup:
+        path = cgroup.read().strip()
+    assert f"berth-{running.id}.scope" in path and "berth.service" not in path
+    assert systemctl("is-active", f"berth-{running.id}.scope") == "active"
+
+
+def test_the_default_network(node, running):
+    address = running.pod.address
+    assert address.startswith("10.87.")
+    assert address in running.output(["ip", "addr"])
+
+
+def test_a_restart_harms_no_container(node, running):
+    pid, daemon = running.host_pid(), main_pid()
+    systemctl("restart", "berth")
+    assert main_pid() != daemon
+    unharmed(node, running, pid)
+
+
+def test_a_stop_and_a_start_harm_no_container(node, running):
+    pid = running.host_pid()
+    systemctl("stop", "berth")
+    assert systemctl("is-active", "berth", check=False) == "inactive"
+    assert os.path.exists(f"/proc/{pid}")
+    systemctl("start", "berth")
+    unharmed(node, running, pid)
+
+
+def test_systemd_starts_it_again_when_it_is_killed(node, running):
+    pid, daemon = running.host_pid(), main_pid()
+    systemctl("kill", "-s", "KILL", "--kill-who=main", "berth")
+    assert not leaks.settle(lambda: systemctl("is-active", "berth", check=False) != "active" or main_pid() == daemon, 60)
+    unharmed(node, running, pid)
+
+
+def test_it_is_the_last_to_go_when_memory_runs_out(node):
+    with open(f"/proc/{main_pid()}/oom_score_adj", encoding="utf-8") as score:
+        assert score.read().strip() == "-999"
+
+
+def test_containers_do_not_inherit_that(node, running):
+    with open(f"/proc/{running.host_pid()}/oom_score_adj", encoding="utf-8") as score:
+        assert int(score.read()) >= 0
+
+
+def test_nothing_is_left_when_the_pods_are_gone(node):
+    node.connect()
+    assert not node.client.ListPodSandbox().items
+    scopes = lambda: [line for line in systemctl("list-units", "--all", "--plain", "--no-legend", "berth-*.scope").splitlines()
+                      if line.strip()]
+    assert not leaks.settle(scopes, 20)
+    links = json.loads(subprocess.run(["ip", "-j", "link"], stdout=subprocess.PIPE, check=True).stdout)
+    assert not [link for link in links if link.get("master") == "berth0"]
+    assert not leaks.mounts(["/run/berth/"])
+
+
+def test_the_other_name_of_the_unit(node):
+    assert systemctl("is-active", "berthd") == "active"
