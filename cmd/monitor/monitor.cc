@@ -339,10 +339,10 @@ void Monitor::Turn() {
   entries[kErr] = stdio_.PollOutput(Stream::kStderr);
   entries[kIn] = stdio_.PollInput();
   clients_.Poll(entries + kClients);
-  if (poll(entries, kCount, -1) <= 0) {
+  if (poll(entries, kCount, oom_.poll_millis()) < 0) {
     return;
   }
-  if (entries[kOom].revents != 0 && oom_.OnEvent()) {
+  if ((entries[kOom].revents != 0 || oom_.poll_millis() >= 0) && oom_.OnEvent()) {
     clients_.SendState();
   }
   if (entries[kConsole].revents != 0) {

@@ -125,15 +125,16 @@ void OomWatch::Read() {
 
 bool OomWatch::OnEvent() {
   const bool before = killed_;
-  if (poll_fd_ != count_fd_) {
-    uint64_t count;
-    if (read(poll_fd_, &count, sizeof(count)) < 0 && errno != EAGAIN) {
-      poll_fd_ = -1;
-    }
+  uint64_t count;
+  if (poll_fd_ >= 0 && poll_fd_ != count_fd_ && read(poll_fd_, &count, sizeof(count)) > 0) {
+    look_until_ = MonotonicNanos() + kLookNanos;
   }
   Read();
   if (gone_) {
     poll_fd_ = -1;  // a removed cgroup is reported without end
+  }
+  if (killed_ || gone_ || MonotonicNanos() >= look_until_) {
+    look_until_ = 0;
   }
   return killed_ && !before;
 }

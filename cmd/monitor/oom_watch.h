@@ -2,14 +2,16 @@
 //
 // cgroup v2: `oom_kill` of memory.events, which the kernel makes readable with priority at each
 // change. v1: `oom_kill` of memory.oom_control, with an event descriptor registered in
-// cgroup.event_control, which tells of the shortage, a moment before the kill. Both are read once
-// more at the end. The cgroup may be gone by then (systemd removes an empty scope): its open files
-// then answer ENODEV, and what was seen before counts. Source:
-// Documentation/admin-guide/cgroup-v2.rst "memory.events"; cgroup-v1/memory.rst section 10 "OOM
-// Control".
+// cgroup.event_control, which tells of the shortage, a moment before the kill, so that it is looked
+// at again for two seconds. Both are read once more at the end. The cgroup may be gone by then
+// (systemd removes an empty scope): its open files then answer ENODEV, and what was seen before
+// counts.
+// Source: Documentation/admin-guide/cgroup-v2.rst "memory.events"; cgroup-v1/memory.rst section 10
+// "OOM Control".
 #pragma once
 
 #include <poll.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 namespace berth::monitor {
@@ -20,6 +22,8 @@ class OomWatch {
   void Open(pid_t pid);
 
   pollfd Poll() const { return {poll_fd_, poll_events_, 0}; }
+  // Longest wait for that, for poll(2). While it is not -1, OnEvent is to be called in each turn.
+  int poll_millis() const { return look_until_ > 0 ? kLookMillis : -1; }
   // True when this is the first that was seen of a kill.
   bool OnEvent();
   // The last look, when the first process has ended by this signal (0: none).
@@ -28,6 +32,9 @@ class OomWatch {
   bool killed() const { return killed_; }
 
  private:
+  static constexpr int kLookMillis = 20;
+  static constexpr int64_t kLookNanos = 2000000000;
+
   bool OpenV1(const char* path);
   bool OpenV2(const char* path);
   void Read();
@@ -35,6 +42,7 @@ class OomWatch {
   int count_fd_ = -1;  // memory.events or memory.oom_control
   int poll_fd_ = -1;   // the same (v2), or the event descriptor (v1)
   short poll_events_ = 0;
+  int64_t look_until_ = 0;  // MonotonicNanos()
   bool killed_ = false;
   bool was_short_ = false;  // v1: saw `under_oom`
   bool gone_ = false;       // the cgroup is

@@ -69,6 +69,42 @@ bool Eventually(const std::function<bool()>& condition, absl::Duration timeout) 
   return true;
 }
 
+std::string FakeRuntime(const std::string& faults) {
+  return R"(#!/bin/sh
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --root) root=$2; shift 2;;
+    --log) shift 2;;
+    *) break;;
+  esac
+done
+verb=$1; shift
+echo "$verb $*" >> "$root/../calls"
+bundle=; pid_file=; console=; process=
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --bundle) bundle=$2; shift 2;;
+    --pid-file) pid_file=$2; shift 2;;
+    --console-socket) console=$2; shift 2;;
+    --process) process=$2; shift 2;;
+    --*) shift;;
+    *) id=${id:-$1}; shift;;
+  esac
+done
+)" + faults +
+         R"(
+case "$verb" in
+  create)
+    sh -c "while [ ! -e '$bundle/started' ]; do sleep 0.02; done; exec sh '$bundle/cmd'" &
+    echo $! > "$root/$id"; ln -s "$bundle" "$root/$id.bundle"
+    echo $! > "$pid_file";;
+  start) touch "$root/$id.bundle/started";;
+  delete) [ -e "$root/$id" ] && kill -9 $(cat "$root/$id"); rm -f "$root/$id"; exit 0;;
+  exec) sh "$process" & echo $! > "$pid_file";;
+esac
+)";
+}
+
 int64_t PssKilobytes(pid_t pid) {
   const std::string rollup = ReadAll(fmt::format("/proc/{}/smaps_rollup", pid));
   const size_t at = rollup.find("\nPss:");
@@ -93,11 +129,14 @@ std::string Lab::monitor_path() {
   return path != nullptr ? path : BERTH_MONITOR;
 }
 
-Lab::Lab(const std::string& runtime) : is_real_(runtime.find('/') == std::string::npos) {
+Lab::Lab(const std::string& runtime) : is_real_(!runtime.starts_with("#!")) {
   char name[] = "/tmp/berth-lab-XXXXXX";
   dir_ = mkdtemp(name);
   handler_.name = is_real_ ? runtime : "fake";
-  handler_.path = is_real_ ? base::FindProgram(runtime).value_or("") : runtime;
+  handler_.path = is_real_ ? base::FindProgram(runtime).value_or("") : dir_ + "/fake-runtime";
+  if (!is_real_) {
+    EXPECT_TRUE(base::WriteFile(handler_.path, runtime, 0700).ok());
+  }
   handler_.root = dir_ + "/runtime";
   mkdir(handler_.root.c_str(), 0700);
   if (is_real_) {
@@ -247,6 +286,8 @@ int Lab::oom(const std::string& id) {
   base::MutexLock lock(mu_);
   return oom_[id];
 }
+
+std::string Lab::Calls() const { return ReadAll(dir_ + "/calls"); }
 
 std::string Lab::LogText(const MonitorSpec& spec) const { return ReadAll(spec.log_path); }
 

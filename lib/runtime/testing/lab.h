@@ -36,7 +36,7 @@ struct ContainerOptions {
 
 class Lab {
  public:
-  // runtime: "runc", "crun", or a path of a script, which is given the same arguments.
+  // runtime: "runc" or "crun"; or the text of a script ("#!/bin/sh ...") that plays one.
   explicit Lab(const std::string& runtime);
   ~Lab();
 
@@ -71,11 +71,15 @@ class Lab {
 
   MonitorConnection Connect(const MonitorSpec& spec);
 
+  // Calls that the scripted runtime wrote down, a line each.
+  std::string Calls() const;
+
   const std::string& dir() const { return dir_; }
   const Handler& handler() const { return handler_; }
   OciRuntime& runtime() { return *runtime_; }
   Monitors& monitors() { return *monitors_; }
   base::ProcessRunner& runner() { return runner_; }
+  base::EventLoop& loop() { return loop_; }
   // As a daemon that died and is started again: new Monitors, and nothing known of the old.
   void RestartMonitors();
 
@@ -102,6 +106,11 @@ class Lab {
   std::map<std::string, int> gone_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, int> oom_ ABSL_GUARDED_BY(mu_);
 };
+
+// A script that plays a runtime with /bin/sh: the container is the script BUNDLE/cmd, run once
+// BUNDLE/started exists. `faults` is put in before the verbs: it sees $verb, $id, $bundle and
+// $pid_file.
+std::string FakeRuntime(const std::string& faults = "");
 
 // Waits until a condition holds, looking every few milliseconds: for states of the kernel that
 // nothing tells of.
