@@ -162,6 +162,13 @@ absl::Status ImageStore::Untag(const std::string& name) {
   });
 }
 
+absl::Status ImageStore::RemoveRepoDigest(const std::string& name, const std::string& image_id) {
+  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+    ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM image_digests WHERE name = ?1 AND image_id = ?2"));
+    return remove.Bind(1, name).Bind(2, image_id).Run();
+  });
+}
+
 absl::Status ImageStore::AddTag(const std::string& name, const std::string& image_id) {
   return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement add, db.Prepare("INSERT OR REPLACE INTO image_names VALUES(?1, ?2)"));
@@ -178,7 +185,7 @@ absl::Status ImageStore::RemoveImage(const std::string& image_id) {
 
 absl::StatusOr<std::vector<int64_t>> ImageStore::CollectLayers(const std::set<int64_t>& in_use) {
   std::vector<int64_t> collected;
-  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+  RETURN_IF_ERROR(db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
     RETURN_IF_ERROR(ForEach(db, "SELECT number FROM layers WHERE complete = 1 AND number NOT IN (SELECT layer FROM image_layers)",
                             [&](Statement& row) {
                               if (!in_use.contains(row.Int(0))) {

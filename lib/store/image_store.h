@@ -52,10 +52,13 @@ class ImageStore {
 
   // Takes one name away from its image. When that was the last tag and digest-less images are not wanted, the caller removes it.
   absl::Status Untag(const std::string& name);
+  // Takes one "repository@digest" away from an image.
+  absl::Status RemoveRepoDigest(const std::string& name, const std::string& image_id);
   absl::Status AddTag(const std::string& name, const std::string& image_id);
   // Removes the image with its names; its layers stay until CollectLayers.
   absl::Status RemoveImage(const std::string& image_id);
   // Removes the records of complete layers that no image and nothing in `in_use` holds; returns them: remove their directories.
+  // On the disk when it returns: after a power cut no record may name a directory that is gone.
   absl::StatusOr<std::vector<int64_t>> CollectLayers(const std::set<int64_t>& in_use);
   // At start: forgets every reserved number; returns all that may exist on disk as complete ones. Other directories are leftovers.
   absl::StatusOr<std::set<int64_t>> ForgetReserved();

@@ -3,6 +3,7 @@
 //   <root>                       survives a reboot; mode 0700
 //     berth.db, -wal, -shm       images, layers, names, sandboxes, containers (lib/store/schema.cc)
 //     lock                       flock(2): one berthd per root
+//     import/                    archives being imported; emptied at start
 //     layers/<number>/           one unpacked layer; the number is its database key and never used again
 //     containers/<id>/upper      the container's writable layer
 //     containers/<id>/work       overlayfs' own
@@ -38,6 +39,7 @@ class Paths {
 
   std::string Database() const { return root_ + "/berth.db"; }
   std::string Lock() const { return root_ + "/lock"; }
+  std::string Import() const { return root_ + "/import"; }
   std::string Layers() const { return root_ + "/layers"; }
   std::string Layer(int64_t number) const { return Layers() + "/" + std::to_string(number); }
   std::string ContainersRoot() const { return root_ + "/containers"; }
