@@ -122,6 +122,14 @@ TEST_F(OverlayMountTest, ROOT_TwoHundredLayers) {
   EXPECT_EQ(base::ListDir(target_)->size(), 201u);
 }
 
+TEST_F(OverlayMountTest, ROOT_TheSameLayerTwice) {
+  File(Layer(1) + "/f", "1");
+  File(Layer(2) + "/f", "2");
+  const absl::Status status = Mount({1, 2, 1});
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(Content("f"), "1");
+}
+
 TEST_F(OverlayMountTest, ROOT_TooManyLayersAreAnError) {
   std::vector<LayerNumber> layers;
   for (LayerNumber number = 1; number <= 501; ++number) {

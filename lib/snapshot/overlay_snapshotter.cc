@@ -121,7 +121,13 @@ absl::Status OverlaySnapshotter::Sync() {
 absl::StatusOr<std::string> OverlaySnapshotter::LowerDirs(
     const std::vector<LayerNumber>& layers) const {
   std::string lower;
+  std::set<LayerNumber> seen;
   for (const LayerNumber number : layers) {
+    // overlayfs refuses a directory twice, and the upper of the two hides all that is in the lower
+    // one.
+    if (!seen.insert(number).second) {
+      continue;
+    }
     ASSIGN_OR_RETURN(const base::UniqueFd fd, OpenLayerDir(number));
     lower += fmt::format("{}{}", lower.empty() ? "" : ":", number);
     // overlayfs does not look at this mark on the root directory of a layer: what is below is left
