@@ -1,0 +1,20 @@
+// ImageContent: everything of an image but its layers' bytes, from a registry or an archive,
+// verified.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "lib/image/layer_pool.h"
+
+namespace berth::image {
+
+struct ImageContent {
+  std::string config_bytes;
+  std::string id;                   // 64 hex: sha256 of config_bytes
+  std::vector<LayerSource> layers;  // base first
+  std::vector<std::string> repo_tags;
+  std::vector<std::string> repo_digests;  // never empty
+};
+
+}  // namespace berth::image

@@ -1,0 +1,246 @@
+#include "lib/image/layer_pool.h"
+
+#include <algorithm>
+
+#include "fmt/format.h"
+
+#include "lib/archive/layer_extractor.h"
+#include "lib/base/log.h"
+#include "lib/base/status.h"
+
+namespace berth::image {
+
+struct LayerPool::Entry {
+  enum class State { kQueued, kRunning, kReady, kFailed };
+
+  LayerSource source;
+  std::atomic<int> claims = 0;  // written under mu_; the worker's context reads it without
+  // Guarded by LayerPool::mu_; `record` and `implicit_dirs` are the worker's alone while kRunning.
+  State state = State::kQueued;
+  absl::Status failure;
+  store::LayerRecord record;
+  bool is_complete = false;  // in the database
+  std::vector<std::string> implicit_dirs;
+};
+
+LayerPool::LayerPool(snapshot::OverlaySnapshotter& snapshotter, store::ImageStore& store,
+                     int max_workers)
+    : snapshotter_(snapshotter), store_(store), max_workers_(std::max(1, max_workers)) {}
+
+LayerPool::~LayerPool() {
+  stopping_ = true;
+  threads_.JoinAll();
+}
+
+LayerPool::Claim& LayerPool::Claim::operator=(Claim&& other) noexcept {
+  if (this != &other) {
+    Drop();
+    pool_ = other.pool_;
+    entry_ = std::move(other.entry_);
+    is_own_ = other.is_own_;
+  }
+  return *this;
+}
+
+void LayerPool::Claim::Drop() {
+  if (entry_ == nullptr) {
+    return;
+  }
+  int64_t discard = 0;
+  {
+    base::MutexLock lock(pool_->mu_);
+    if (--entry_->claims == 0) {
+      const auto found = pool_->entries_.find(entry_->source.diff_id);
+      if (found != pool_->entries_.end() && found->second == entry_) {
+        pool_->entries_.erase(found);
+      }
+      if (entry_->state == Entry::State::kQueued) {
+        std::erase(pool_->queue_, entry_);
+      } else if (entry_->state == Entry::State::kReady && !entry_->is_complete) {
+        discard = entry_->record.number;
+      }
+      // A running one is noticed by its worker.
+    }
+  }
+  if (discard != 0) {
+    pool_->Discard(discard);
+  }
+  entry_ = nullptr;
+}
+
+absl::StatusOr<LayerPool::Claim> LayerPool::ClaimLayer(LayerSource source) {
+  base::MutexLock lock(mu_);
+  const auto found = entries_.find(source.diff_id);
+  if (found != entries_.end()) {
+    ++found->second->claims;
+    return Claim(this, found->second, false);
+  }
+  auto entry = std::make_shared<Entry>();
+  // Under mu_, so that Collect() does not remove between the look-up and the claim what is found.
+  absl::StatusOr<store::LayerRecord> complete = store_.FindLayer(source.diff_id.ToString());
+  if (!complete.ok() && !absl::IsNotFound(complete.status())) {
+    return complete.status();
+  }
+  entry->source = std::move(source);
+  entry->claims = 1;
+  entries_[entry->source.diff_id] = entry;
+  if (complete.ok()) {
+    entry->record = *std::move(complete);
+    entry->is_complete = true;
+    entry->state = Entry::State::kReady;
+  } else {
+    queue_.push_back(entry);
+    if (workers_ < max_workers_) {
+      ++workers_;
+      threads_.Run([this] { Work(); });
+    }
+  }
+  return Claim(this, std::move(entry), true);
+}
+
+void LayerPool::Work() {
+  while (true) {
+    std::shared_ptr<Entry> entry;
+    {
+      base::MutexLock lock(mu_);
+      if (queue_.empty()) {
+        --workers_;
+        return;
+      }
+      entry = std::move(queue_.front());
+      queue_.pop_front();
+      entry->state = Entry::State::kRunning;
+    }
+    const absl::Status status = Unpack(*entry);
+    bool is_wanted = true;
+    {
+      base::MutexLock lock(mu_);
+      is_wanted = entry->claims > 0;
+      entry->failure = status;
+      entry->state = status.ok() ? Entry::State::kReady : Entry::State::kFailed;
+      const auto found = entries_.find(entry->source.diff_id);
+      if (!status.ok() && found != entries_.end() && found->second == entry) {
+        entries_.erase(found);  // who wants it next tries anew
+      }
+      changed_.SignalAll();
+    }
+    if (status.ok() && !is_wanted) {
+      Discard(entry->record.number);
+    }
+  }
+}
+
+absl::Status LayerPool::Unpack(Entry& entry) {
+  const std::string diff_id = entry.source.diff_id.ToString();
+  ASSIGN_OR_RETURN(const int64_t number, store_.ReserveLayer(diff_id));
+  entry.record.number = number;
+  entry.record.diff_id = diff_id;
+  absl::Status status;
+  absl::StatusOr<base::UniqueFd> root = snapshotter_.NewLayerDir(number);
+  status = root.ok() ? FetchInto(entry, root->get()) : root.status();
+  root = base::UniqueFd();
+  if (!status.ok()) {
+    Discard(number);
+    entry.record.number = 0;
+  }
+  return status;
+}
+
+absl::Status LayerPool::FetchInto(Entry& entry, int root_fd) {
+  archive::LayerOptions options;
+  options.name = entry.source.name;
+  ASSIGN_OR_RETURN(const std::unique_ptr<archive::LayerExtractor> extractor,
+                   archive::LayerExtractor::Start(root_fd, options));
+  const base::OpContext ctx(absl::InfiniteFuture(), [&] { return entry.claims == 0 || stopping_; });
+  const absl::Status fetched = entry.source.fetch(ctx, [&](std::span<const char> piece) {
+    return extractor->Write(std::string_view(piece.data(), piece.size()));
+  });
+  if (!fetched.ok()) {
+    extractor->Abort(fetched);
+    return fetched;
+  }
+  ASSIGN_OR_RETURN(archive::LayerResult result, extractor->Finish());
+  if (result.diff_id != entry.source.diff_id) {
+    return absl::DataLossError(
+        fmt::format("layer '{}' unpacks to '{}'; the image's config says '{}'", entry.source.name,
+                    result.diff_id.ToString(), entry.source.diff_id.ToString()));
+  }
+  entry.record.size_bytes = result.bytes;
+  entry.record.inodes = result.inodes;
+  entry.implicit_dirs = std::move(result.implicit_dirs);
+  return absl::OkStatus();
+}
+
+void LayerPool::Discard(int64_t number) {
+  absl::Status status = snapshotter_.RemoveLayer(number);
+  if (status.ok()) {
+    status = store_.DropReservedLayer(number);
+  }
+  if (!status.ok()) {
+    base::Log("image").warn(
+        "cannot remove an unfinished layer, leaving it to the next start layer={} error={}", number,
+        status.ToString());
+  }
+}
+
+absl::Status LayerPool::Wait(const base::OpContext& ctx, const std::vector<LayerSource>& sources,
+                             std::vector<Claim>& claims) {
+  using State = Entry::State;
+  while (true) {
+    size_t retry = claims.size();
+    {
+      base::MutexLock lock(mu_);
+      while (retry == claims.size()) {
+        size_t ready = 0;
+        for (size_t i = 0; i < claims.size(); ++i) {
+          const Entry& entry = *claims[i].entry_;
+          if (entry.state == State::kFailed && claims[i].is_own_) {
+            return entry.failure;
+          }
+          if (entry.state == State::kFailed) {
+            retry = i;
+            break;
+          }
+          ready += entry.state == State::kReady ? 1 : 0;
+        }
+        if (ready == claims.size()) {
+          return absl::OkStatus();
+        }
+        RETURN_IF_ERROR(ctx.Check());
+        if (retry == claims.size()) {
+          changed_.WaitFor(mu_, absl::Milliseconds(ctx.PollMillis()));
+        }
+      }
+    }
+    ASSIGN_OR_RETURN(claims[retry], ClaimLayer(sources[retry]));
+  }
+}
+
+store::LayerRecord LayerPool::RecordOf(const Claim& claim) { return claim.entry_->record; }
+
+bool LayerPool::IsNew(const Claim& claim) {
+  base::MutexLock lock(mu_);
+  return !claim.entry_->is_complete;
+}
+
+std::vector<std::string> LayerPool::TakeImplicitDirs(const Claim& claim) {
+  base::MutexLock lock(mu_);
+  return std::exchange(claim.entry_->implicit_dirs, {});
+}
+
+void LayerPool::MarkComplete(const std::vector<Claim>& claims) {
+  base::MutexLock lock(mu_);
+  for (const Claim& claim : claims) {
+    claim.entry_->is_complete = true;
+  }
+}
+
+absl::StatusOr<std::vector<int64_t>> LayerPool::Collect(std::set<int64_t> in_use) {
+  base::MutexLock lock(mu_);
+  for (const auto& [diff_id, entry] : entries_) {
+    in_use.insert(entry->record.number);
+  }
+  return store_.CollectLayers(in_use);
+}
+
+}  // namespace berth::image

@@ -1,0 +1,91 @@
+#include "lib/image/registry_image.h"
+
+#include "fmt/format.h"
+
+#include "lib/base/status.h"
+#include "lib/oci/sha256.h"
+
+namespace berth::image {
+
+namespace {
+
+using registry::ImageSource;
+using registry::RegistryClient;
+using registry::ResolvedManifest;
+
+absl::StatusOr<ResolvedManifest> Resolve(const base::OpContext& ctx, RegistryClient& client,
+                                         const oci::Reference& reference,
+                                         const std::optional<registry::Credentials>& credentials) {
+  ASSIGN_OR_RETURN(const std::vector<oci::Reference> candidates,
+                   client.conf()->Candidates(reference));
+  absl::Status failure;
+  for (const oci::Reference& candidate : candidates) {
+    absl::StatusOr<ResolvedManifest> resolved = client.ResolveManifest(ctx, candidate, credentials);
+    if (resolved.ok()) {
+      return resolved;
+    }
+    // The first says most: it is what the node's configuration prefers. Unless it only says that it
+    // has no such image.
+    if (failure.ok() || (absl::IsNotFound(failure) && !absl::IsNotFound(resolved.status()))) {
+      failure = resolved.status();
+    }
+    RETURN_IF_ERROR(ctx.Check());
+  }
+  return failure;
+}
+
+struct Manifest {
+  oci::ImageManifest manifest;
+  std::vector<oci::Digest> digests;  // of the index it came by, and its own
+};
+
+absl::StatusOr<Manifest> ReadManifest(const base::OpContext& ctx, RegistryClient& client,
+                                      const oci::Platform& platform,
+                                      const ResolvedManifest& resolved) {
+  ASSIGN_OR_RETURN(auto document, oci::ParseManifest(resolved.bytes, resolved.media_type));
+  if (auto* manifest = std::get_if<oci::ImageManifest>(&document)) {
+    return Manifest{std::move(*manifest), {resolved.digest}};
+  }
+  ASSIGN_OR_RETURN(const oci::Descriptor chosen,
+                   oci::SelectPlatform(std::get<oci::ImageIndex>(document), platform));
+  ASSIGN_OR_RETURN(const std::string bytes, client.FetchManifest(ctx, resolved.source, chosen));
+  ASSIGN_OR_RETURN(document, oci::ParseManifest(bytes, chosen.media_type));
+  if (auto* manifest = std::get_if<oci::ImageManifest>(&document)) {
+    return Manifest{std::move(*manifest), {resolved.digest, chosen.digest}};
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("'{}' is an index inside an index", chosen.digest.ToString()));
+}
+
+}  // namespace
+
+absl::StatusOr<ImageContent> ReadRegistryImage(
+    const base::OpContext& ctx, RegistryClient& client, const oci::Platform& platform,
+    const oci::Reference& reference, const std::optional<registry::Credentials>& credentials) {
+  ASSIGN_OR_RETURN(const ResolvedManifest resolved, Resolve(ctx, client, reference, credentials));
+  ASSIGN_OR_RETURN(const Manifest found, ReadManifest(ctx, client, platform, resolved));
+  const ImageSource& source = resolved.source;
+  ImageContent content;
+  ASSIGN_OR_RETURN(content.config_bytes, client.FetchConfig(ctx, source, found.manifest.config));
+  ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(content.config_bytes));
+  RETURN_IF_ERROR(oci::CheckLayersMatch(found.manifest, config));
+  content.id = oci::DigestOf(content.config_bytes).hex();
+  for (size_t i = 0; i < config.diff_ids.size(); ++i) {
+    const oci::Descriptor& layer = found.manifest.layers[i];
+    RETURN_IF_ERROR(oci::CompressionOf(layer.media_type).status());
+    content.layers.push_back(
+        {config.diff_ids[i], layer.digest.ToString(),
+         [&client, source, layer](const base::OpContext& fetch_ctx, const ByteSink& sink) {
+           return client.FetchBlob(fetch_ctx, source, layer, sink);
+         }});
+  }
+  if (!source.reference.tag().empty()) {
+    content.repo_tags.push_back(source.reference.ToString());
+  }
+  for (const oci::Digest& digest : found.digests) {
+    content.repo_digests.push_back(source.reference.WithDigest(digest).ToString());
+  }
+  return content;
+}
+
+}  // namespace berth::image
