@@ -44,12 +44,13 @@ class RunTest : public testing::Test {
     lseek(fd.get(), 0, SEEK_SET);
     return base::ReadFd(fd.get(), 1 << 20).value_or("unreadable");
   }
-  // Sends the signal as soon as the fake has got the call.
+  // Sends the signal as soon as the fake has got the call, or after a while when it does not.
   std::thread SignalAt(const std::string& call, int signal) {
     return std::thread([this, call, signal] {
-      while (!fake_.Called(call)) {
+      for (int i = 0; i < 10'000 && !fake_.Called(call); ++i) {
         usleep(1000);
       }
+      EXPECT_TRUE(fake_.Called(call)) << call;
       kill(getpid(), signal);
     });
   }
@@ -175,7 +176,9 @@ TEST_F(RunTest, SigintWhileThePodIsMadeRemovesIt) {
 
 TEST_F(RunTest, HostNetworkAndHandlerReachThePod) {
   options_.host_network = true;
+  options_.runtime_handler = "runc";
   ASSERT_TRUE(DoRun().ok());
+  EXPECT_EQ(fake_.handler(), "runc");
   const auto& namespaces = fake_.pod_config().linux().security_context().namespace_options();
   EXPECT_EQ(namespaces.network(), cri::NODE);
   EXPECT_EQ(namespaces.pid(), cri::CONTAINER);

@@ -69,6 +69,10 @@ class FakeCri {
     base::MutexLock lock(mu_);
     return pod_config_;
   }
+  std::string handler() {
+    base::MutexLock lock(mu_);
+    return handler_;
+  }
   int64_t stop_timeout() {
     base::MutexLock lock(mu_);
     return stop_timeout_;
@@ -96,6 +100,7 @@ class FakeCri {
       {
         base::MutexLock lock(fake_.mu_);
         fake_.pod_config_ = request->config();
+        fake_.handler_ = request->runtime_handler();
         fake_.pods_["pod1"] = request->config().labels().begin()->second;
       }
       response->set_pod_sandbox_id("pod1");
@@ -196,6 +201,7 @@ class FakeCri {
   std::vector<std::string> calls_ ABSL_GUARDED_BY(mu_);
   std::map<std::string, std::string> pods_ ABSL_GUARDED_BY(mu_);  // id -> label
   cri::PodSandboxConfig pod_config_ ABSL_GUARDED_BY(mu_);
+  std::string handler_ ABSL_GUARDED_BY(mu_);
   int64_t stop_timeout_ ABSL_GUARDED_BY(mu_) = -1;
 };
 
