@@ -5,6 +5,7 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,6 +21,10 @@
 namespace berth::base {
 
 namespace {
+
+// What RaiseOpenFileLimit found. Set once, before there are children.
+rlimit g_original_open_files;
+bool g_open_files_raised = false;
 
 // What the child needs, made before clone3: after it, only async-signal-safe calls are allowed.
 struct ChildPlan {
@@ -43,6 +48,9 @@ struct ChildPlan {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (g_open_files_raised) {
+    ::setrlimit(RLIMIT_NOFILE, &g_original_open_files);
+  }
   if (plan.spec->new_session) {
     ::setsid();
   }
@@ -285,6 +293,20 @@ absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const P
   ASSIGN_OR_RETURN(result.exit, process.Wait(OpContext::Background()));
   RETURN_IF_ERROR(Annotate(pumped, fmt::format("run '{}'", spec.argv[0])));
   return result;
+}
+
+absl::Status RaiseOpenFileLimit() {
+  rlimit limit;
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return ErrnoStatus(errno, "read the limit of open files");
+  }
+  g_original_open_files = limit;
+  limit.rlim_cur = limit.rlim_max;
+  if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return ErrnoStatus(errno, "raise the limit of open files");
+  }
+  g_open_files_raised = true;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> FindProgram(const std::string& name) {

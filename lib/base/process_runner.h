@@ -97,6 +97,10 @@ class SystemProcessRunner : public ProcessRunner {
                                 RunLimits limits) override;
 };
 
+// Raises this process's soft limit of open files to the hard one. Children get back the one that was in force before: programs that
+// use select(2), or loop over all descriptors, suffer from a large one.
+absl::Status RaiseOpenFileLimit();
+
 // The program's absolute path by $PATH (or /usr/local/sbin:... when unset); kNotFound names what was looked for.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 

@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
+
+#include <algorithm>
 
 #include "gtest/gtest.h"
 #include "lib/base/file.h"
@@ -94,6 +97,21 @@ TEST(ProcessRunnerTest, ChildThatDoesNotReadItsInput) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->exit.code, 5);
   EXPECT_EQ(result->out, "out\n");
+}
+
+TEST(ProcessRunnerTest, ARaisedLimitOfOpenFilesIsNotHandedOn) {
+  rlimit limit;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = std::min<rlim_t>(512, limit.rlim_max);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_TRUE(RaiseOpenFileLimit().ok());
+  rlimit raised;
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &raised), 0);
+  EXPECT_EQ(raised.rlim_cur, limit.rlim_max);
+  SystemProcessRunner runner;
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("ulimit -n"), "", {});
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->out, std::to_string(limit.rlim_cur) + "\n");
 }
 
 TEST(ProcessRunnerTest, StartTimeOfLivingOnly) {

@@ -1,0 +1,72 @@
+#include "daemon/app/app.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+
+#include "daemon/app/node.h"
+#include "daemon/app/server.h"
+#include "lib/base/log.h"
+#include "lib/base/process_runner.h"
+#include "lib/base/status.h"
+
+namespace berth::app {
+
+namespace {
+
+sigset_t HandledSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int signal : {SIGTERM, SIGINT, SIGHUP}) {
+    sigaddset(&set, signal);
+  }
+  return set;
+}
+
+// Returns at SIGTERM or SIGINT.
+void WaitForStop() {
+  const sigset_t set = HandledSignals();
+  while (true) {
+    int signal = 0;
+    if (sigwait(&set, &signal) != 0) {
+      continue;
+    }
+    if (signal == SIGHUP) {
+      base::Log("app").warn("SIGHUP: the configuration is read at start only; restart berthd to apply changes, containers stay");
+      continue;
+    }
+    base::Log("app").info("stopping signal={}", signal);
+    return;
+  }
+}
+
+}  // namespace
+
+void BlockSignals() {
+  const sigset_t set = HandledSignals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  // One arena for all threads: handlers are many and mostly wait, and an arena each would keep what each once used.
+  mallopt(M_ARENA_MAX, 1);
+  mallopt(M_TRIM_THRESHOLD, 256 << 10);
+}
+
+absl::Status Run(const config::Config& config) {
+  RETURN_IF_ERROR(base::ConfigureLog(config.log.level, config.log.format));
+  RETURN_IF_ERROR(base::RaiseOpenFileLimit());
+  const absl::Time began = absl::Now();
+  ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Create(config));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(config, *node));
+  base::Log("app").info("serving listen={} version={} ms={}", config.api.listen, BERTH_VERSION,
+                        absl::ToInt64Milliseconds(absl::Now() - began));
+  sd_notify(0, "READY=1\nSTATUS=serving the CRI");
+  malloc_trim(0);  // starting needs more than serving
+
+  WaitForStop();
+  sd_notify(0, "STOPPING=1");
+  server->Stop();
+  node->StopLoop();
+  return absl::OkStatus();
+}
+
+}  // namespace berth::app

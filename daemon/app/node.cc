@@ -1,0 +1,137 @@
+#include "daemon/app/node.h"
+
+#include "daemon/app/programs.h"
+#include "fmt/format.h"
+#include "lib/base/file.h"
+#include "lib/base/log.h"
+#include "lib/base/status.h"
+
+namespace berth::app {
+
+namespace {
+
+// For what is asked of the machine once, at start.
+constexpr absl::Duration kProbeBudget = absl::Seconds(30);
+
+// "name=value" of the configuration, which has checked the form.
+std::map<std::string, std::string> SysctlMap(const std::vector<std::string>& list) {
+  std::map<std::string, std::string> map;
+  for (const std::string& item : list) {
+    const size_t equals = item.find('=');
+    map[item.substr(0, equals)] = item.substr(equals + 1);
+  }
+  return map;
+}
+
+absl::StatusOr<security::SeccompProfile> RuntimeDefaultProfile(const std::string& path) {
+  if (path.empty()) {
+    return security::SeccompProfile::Default();
+  }
+  return security::SeccompProfile::Load(path);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::Config& config) {
+  std::unique_ptr<Node> node(new Node(config));
+  RETURN_IF_ERROR(base::Annotate(node->OpenRoot(), fmt::format("start on root '{}'", config.root)));
+  node->loop_.Start();
+  RETURN_IF_ERROR(node->BuildImages(config));
+  RETURN_IF_ERROR(node->BuildPods(config));
+  RETURN_IF_ERROR(node->BuildContainers(config));
+  RETURN_IF_ERROR(node->Recover());
+  return node;
+}
+
+Node::~Node() { loop_.Stop(); }
+
+absl::Status Node::OpenRoot() {
+  RETURN_IF_ERROR(base::MakeDirs(paths_.root(), 0700));
+  RETURN_IF_ERROR(base::MakeDirs(paths_.state(), 0700));
+  ASSIGN_OR_RETURN(lock_, RootLock::Take(paths_.Lock()));
+  for (const std::string& dir : {paths_.ContainersRoot(), paths_.NamespacesState(), paths_.SandboxesState(), paths_.ContainersState()}) {
+    RETURN_IF_ERROR(base::MakeDirs(dir, 0700));
+  }
+  ASSIGN_OR_RETURN(database_, store::Database::Open(paths_.Database()));
+  records_.emplace(*database_);
+  image_store_.emplace(*database_);
+  return absl::OkStatus();
+}
+
+absl::Status Node::BuildImages(const config::Config& config) {
+  snapshotter_.emplace(paths_.Layers(), mounter_);
+  RETURN_IF_ERROR(snapshotter_->Prepare());
+  ASSIGN_OR_RETURN(registry::RegistriesConf conf,
+                   registry::RegistriesConf::Load(config.image.registries_conf, config.image.registries_conf_dir));
+  registry_.emplace(transport_, std::make_shared<const registry::RegistriesConf>(std::move(conf)),
+                    registry::RegistryOptions{.certs_dir = config.image.certs_dir,
+                                              .auth_file = config.image.auth_file,
+                                              .progress_timeout = config.image.pull_progress_timeout});
+  images_.emplace(*registry_, *snapshotter_, *image_store_,
+                  image::ImageOptions{.max_parallel_downloads = config.image.max_parallel_downloads,
+                                      .pinned = config.image.pinned,
+                                      .import_path = paths_.Import()});
+  return absl::OkStatus();
+}
+
+absl::Status Node::BuildPods(const config::Config& config) {
+  const base::OpContext ctx = base::OpContext::WithTimeout(kProbeBudget);
+  ASSIGN_OR_RETURN(cgroup::Hierarchy hierarchy, cgroup::Hierarchy::Detect());
+  ASSIGN_OR_RETURN(const cgroup::Driver driver, cgroup::ChooseDriver(ctx, config.runtime.cgroup_manager, bus_));
+  cgroups_.emplace(driver, std::move(hierarchy), bus_);
+  networks_.emplace(cni::NetworkOptions{.conf_dir = config.network.conf_dir,
+                                        .plugin_dirs = config.network.plugin_dirs,
+                                        .default_network = config.network.default_network},
+                    &loop_);
+  invoker_.emplace(runner_, config.network.plugin_dirs);
+  ASSIGN_OR_RETURN(std::string pause, FindOwnProgram(config.runtime.pause, "berth-pause", "pause"));
+  pauses_.emplace(runner_, std::move(pause));
+  sandboxes_.emplace(sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *pauses_, *cgroups_, *networks_, *invoker_},
+                     sandbox::SandboxOptions{.default_sysctls = SysctlMap(config.runtime.default_sysctls)});
+  return absl::OkStatus();
+}
+
+absl::Status Node::BuildContainers(const config::Config& config) {
+  const base::OpContext ctx = base::OpContext::WithTimeout(kProbeBudget);
+  std::vector<runtime::HandlerConfig> runtimes;
+  std::map<std::string, container::HandlerPolicy> policies;
+  for (const auto& [name, handler] : config.runtimes) {
+    runtimes.push_back({.name = name, .path = handler.path, .root = handler.root});
+    policies[name] = {handler.allowed_annotations, handler.privileged_without_host_devices};
+  }
+  const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;
+  ASSIGN_OR_RETURN(handlers_,
+                   runtime::RuntimeHandlers::Load(ctx, runner_, runtimes, config.runtime.default_handler, chosen));
+  for (const runtime::BrokenHandler& broken : handlers_->broken()) {
+    base::Log("app").warn("an OCI runtime does not work and is left out handler={} error=\"{}\"", broken.name, broken.error.ToString());
+  }
+  ASSIGN_OR_RETURN(security::SeccompProfile seccomp, RuntimeDefaultProfile(config.runtime.seccomp_profile));
+  setup_.emplace(container::NodeSetup{.facts = spec::ProbeNode(cgroups_->hierarchy().version() == cgroup::Version::kV2),
+                                      .seccomp = security::SeccompPolicy(std::move(seccomp))});
+  ASSIGN_OR_RETURN(setup_->default_capabilities, security::ParseCapabilities(config.runtime.default_capabilities));
+  ASSIGN_OR_RETURN(setup_->bounding_capabilities, security::ReadOwnBoundingSet());
+  for (const std::string& limit : config.runtime.default_ulimits) {
+    ASSIGN_OR_RETURN(spec::Ulimit ulimit, spec::ParseUlimit(limit));
+    setup_->default_ulimits.push_back(std::move(ulimit));
+  }
+  setup_->handlers = std::move(policies);
+  setup_->daemon_dirs = {paths_.root(), paths_.state()};
+  ASSIGN_OR_RETURN(std::string monitor, FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
+  containers_.emplace(container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_, *cgroups_, *handlers_, *images_, *sandboxes_},
+                      std::move(monitor), *setup_);
+  return absl::OkStatus();
+}
+
+absl::Status Node::Recover() {
+  ASSIGN_OR_RETURN(store::RecordStore::All all, records_->Load());
+  for (const std::string& unreadable : all.unreadable) {
+    base::Log("app").error("a record in the database cannot be read and is left as it is: {}", unreadable);
+  }
+  // What containers stand on is known before images may let layers go.
+  images_->SetLayersInUse([this] { return containers_->LayersInUse(); });
+  sandboxes_->Recover(std::move(all.sandboxes));
+  containers_->Recover(std::move(all.containers));
+  return images_->Recover();
+}
+
+}  // namespace berth::app

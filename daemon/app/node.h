@@ -1,0 +1,85 @@
+// Node: everything that berthd consists of below its gRPC services, in the order of construction; destroyed in reverse.
+//
+// Threads: Create and StopLoop on the main thread; what it hands out says for itself. After StopLoop no callback runs any more.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "daemon/app/root_lock.h"
+#include "daemon/config/config.h"
+#include "lib/base/event_loop.h"
+#include "lib/base/process_runner.h"
+#include "lib/cgroup/pod_cgroups.h"
+#include "lib/cni/cni_invoker.h"
+#include "lib/cni/network_configs.h"
+#include "lib/container/container_service.h"
+#include "lib/container/node_setup.h"
+#include "lib/image/image_service.h"
+#include "lib/mount/syscall_mounter.h"
+#include "lib/netns/pause_launcher.h"
+#include "lib/registry/curl_transport.h"
+#include "lib/registry/registry_client.h"
+#include "lib/runtime/runtime_handlers.h"
+#include "lib/sandbox/sandbox_service.h"
+#include "lib/snapshot/overlay_snapshotter.h"
+#include "lib/store/image_store.h"
+#include "lib/store/paths.h"
+#include "lib/store/record_store.h"
+
+namespace berth::app {
+
+class Node {
+ public:
+  // Builds all of it and takes over what an earlier berthd left. kFailedPrecondition: another berthd has the root, no OCI runtime
+  // works, no cgroups are mounted; others as the parts say.
+  static absl::StatusOr<std::unique_ptr<Node>> Create(const config::Config& config);
+  ~Node();
+  Node(const Node&) = delete;
+  Node& operator=(const Node&) = delete;
+
+  void StopLoop() { loop_.Stop(); }
+
+  const store::Paths& paths() const { return paths_; }
+  image::ImageService& images() { return *images_; }
+  sandbox::SandboxService& sandboxes() { return *sandboxes_; }
+  container::ContainerService& containers() { return *containers_; }
+  cni::NetworkConfigs& networks() { return *networks_; }
+  const runtime::RuntimeHandlers& handlers() const { return *handlers_; }
+  const cgroup::PodCgroups& cgroups() const { return *cgroups_; }
+
+ private:
+  explicit Node(const config::Config& config) : paths_(config.root, config.state) {}
+
+  absl::Status OpenRoot();
+  absl::Status BuildImages(const config::Config& config);
+  absl::Status BuildPods(const config::Config& config);
+  absl::Status BuildContainers(const config::Config& config);
+  absl::Status Recover();
+
+  const store::Paths paths_;
+  std::optional<RootLock> lock_;
+  base::EventLoop loop_;
+  base::SystemProcessRunner runner_;
+  mount::SyscallMounter mounter_;
+  std::unique_ptr<store::Database> database_;
+  std::optional<store::RecordStore> records_;
+  std::optional<store::ImageStore> image_store_;
+  std::optional<snapshot::OverlaySnapshotter> snapshotter_;
+  registry::CurlTransport transport_;
+  std::optional<registry::RegistryClient> registry_;
+  std::optional<image::ImageService> images_;
+  cgroup::SystemdScopeBus bus_;
+  std::optional<cgroup::PodCgroups> cgroups_;
+  std::optional<cni::NetworkConfigs> networks_;
+  std::optional<cni::CniInvoker> invoker_;
+  std::optional<netns::PauseLauncher> pauses_;
+  std::optional<sandbox::SandboxService> sandboxes_;
+  std::optional<runtime::RuntimeHandlers> handlers_;
+  std::optional<container::NodeSetup> setup_;
+  std::optional<container::ContainerService> containers_;
+};
+
+}  // namespace berth::app

@@ -1,0 +1,56 @@
+#include "daemon/app/root_lock.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "fmt/format.h"
+#include "lib/base/file.h"
+#include "lib/base/status.h"
+
+namespace berth::app {
+
+absl::StatusOr<RootLock> RootLock::Take(const std::string& path) {
+  ASSIGN_OR_RETURN(base::UniqueFd fd, base::OpenFile(path, O_RDWR | O_CREAT, 0600));
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return base::ErrnoStatus(errno, fmt::format("lock '{}'", path));
+    }
+    const std::string holder = base::ReadFd(fd.get(), 64).value_or("");
+    return absl::FailedPreconditionError(
+        fmt::format("lock '{}': another berthd uses this root (pid {}); stop it, or give this one another --root and --state", path,
+                    holder.empty() ? "unknown" : holder));
+  }
+  const std::string pid = std::to_string(::getpid());
+  if (::ftruncate(fd.get(), 0) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("write '{}'", path));
+  }
+  RETURN_IF_ERROR(base::Annotate(base::WriteFd(fd.get(), pid), fmt::format("write '{}'", path)));
+  return RootLock(std::move(fd));
+}
+
+absl::Status CheckSocketFree(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(
+        fmt::format("socket path '{}' is longer than the {} bytes the system allows", path, sizeof(address.sun_path) - 1));
+  }
+  std::memcpy(address.sun_path, path.c_str(), path.size());
+  const base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) {
+    return base::ErrnoStatus(errno, "make socket");
+  }
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
+    return absl::FailedPreconditionError(
+        fmt::format("listen on '{}': another process answers there; stop it, or give this berthd another --listen", path));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace berth::app

@@ -1,0 +1,56 @@
+#include "daemon/app/root_lock.h"
+
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "lib/base/file.h"
+
+namespace berth::app {
+namespace {
+
+class RootLockTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char path[] = "/tmp/berth-app-XXXXXX";
+    ASSERT_NE(::mkdtemp(path), nullptr);
+    dir_ = path;
+  }
+  void TearDown() override { EXPECT_TRUE(base::RemoveTree(dir_).ok()); }
+  std::string dir_;
+};
+
+TEST_F(RootLockTest, TheSecondIsToldWhoHasIt) {
+  {
+    const auto first = RootLock::Take(dir_ + "/lock");
+    ASSERT_TRUE(first.ok()) << first.status();
+    const auto second = RootLock::Take(dir_ + "/lock");
+    EXPECT_TRUE(absl::IsFailedPrecondition(second.status()));
+    EXPECT_THAT(std::string(second.status().message()), ::testing::HasSubstr(std::to_string(::getpid())));
+  }
+  EXPECT_TRUE(RootLock::Take(dir_ + "/lock").ok());
+}
+
+TEST_F(RootLockTest, ALivingSocketIsNotTakenOver) {
+  const std::string path = dir_ + "/s";
+  EXPECT_TRUE(CheckSocketFree(path).ok());
+  {
+    const base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address = {};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size());
+    ASSERT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    ASSERT_EQ(::listen(fd.get(), 1), 0);
+    EXPECT_TRUE(absl::IsFailedPrecondition(CheckSocketFree(path)));
+  }
+  EXPECT_TRUE(CheckSocketFree(path).ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckSocketFree(dir_ + "/" + std::string(120, 'x'))));
+}
+
+}  // namespace
+}  // namespace berth::app

@@ -1,0 +1,33 @@
+// Server: the gRPC server on the unix socket, with the CRI's two services and berthctl's.
+// Threads: Create and Stop on the main thread. Ownership: borrows the Node.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "daemon/app/node.h"
+#include "daemon/config/config.h"
+
+namespace berth::app {
+
+class Server {
+ public:
+  // Listens (mode 0660; a leftover socket is replaced) and serves. kFailedPrecondition: another process answers on the socket;
+  // kUnavailable: the socket cannot be made.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(const config::Config& config, Node& node);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // No new requests; running ones are cancelled and waited for, at most kStopBudget. Idempotent.
+  void Stop();
+  static constexpr absl::Duration kStopBudget = absl::Seconds(10);
+
+ private:
+  struct Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace berth::app
