@@ -1,0 +1,62 @@
+// AdminService: what berthctl asks beyond the CRI (proto/berth/v1/admin.proto), on the same socket.
+// Threads: thread-safe; Import blocks for as long as the archive takes. Ownership: borrows
+// everything in AdminServiceDeps.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+#include "berth/v1/admin.grpc.pb.h"
+#include "lib/base/op_context.h"
+#include "lib/cgroup/pod_cgroups.h"
+#include "lib/cni/network_configs.h"
+#include "lib/container/container_service.h"
+#include "lib/image/image_service.h"
+#include "lib/runtime/runtime_handlers.h"
+#include "lib/sandbox/sandbox_service.h"
+#include "lib/store/paths.h"
+
+namespace berth::cri {
+
+namespace admin = ::berth::v1;
+
+struct AdminServiceDeps {
+  sandbox::SandboxService& sandboxes;
+  container::ContainerService& containers;
+  image::ImageService& images;
+  cni::NetworkConfigs& networks;
+  const runtime::RuntimeHandlers& handlers;
+  const cgroup::PodCgroups& cgroups;
+  const store::Paths& paths;
+  std::string listen;       // the address served
+  std::string config_toml;  // in force
+};
+
+class AdminService final : public admin::Admin::Service {
+ public:
+  explicit AdminService(AdminServiceDeps deps) : deps_(std::move(deps)), began_(absl::Now()) {}
+
+  grpc::Status Import(grpc::ServerContext* context, const admin::ImportRequest* request,
+                      admin::ImportResponse* response) override;
+  grpc::Status NodeStatus(grpc::ServerContext* context, const admin::NodeStatusRequest* request,
+                          admin::NodeStatusResponse* response) override;
+  grpc::Status EffectiveConfig(grpc::ServerContext* context,
+                               const admin::EffectiveConfigRequest* request,
+                               admin::EffectiveConfigResponse* response) override;
+
+ private:
+  absl::Status ImportImages(const base::OpContext& ctx, const admin::ImportRequest& request,
+                            admin::ImportResponse& response);
+  absl::Status ShowStorage(const base::OpContext& ctx, admin::StorageStatus& storage);
+  void ShowCounts(admin::CountStatus& counts);
+  void ShowNetwork(admin::NetworkStatus& network);
+  void ShowHandlers(admin::NodeStatusResponse& response);
+
+  const AdminServiceDeps deps_;
+  const absl::Time began_;
+};
+
+}  // namespace berth::cri

@@ -1,0 +1,49 @@
+// ImageService: the CRI's image service. Each RPC is parse, call, render (image_rpc.cc); lib/image
+// does the work. Threads: thread-safe; PullImage blocks for as long as its request may. Ownership:
+// borrows lib/image's service. Source: CRI v1 ImageService.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+
+#include "daemon/cri/cri_api.h"
+#include "lib/base/op_context.h"
+#include "lib/image/image_service.h"
+#include "runtime/v1/api.grpc.pb.h"
+
+namespace berth::cri {
+
+class ImageService final : public api::ImageService::Service {
+ public:
+  // `storage_path`: directory on the file system of layers and writable layers.
+  ImageService(image::ImageService& images, std::string storage_path)
+      : images_(images), storage_path_(std::move(storage_path)) {}
+
+  grpc::Status ListImages(grpc::ServerContext* context, const api::ListImagesRequest* request,
+                          api::ListImagesResponse* response) override;
+  grpc::Status ImageStatus(grpc::ServerContext* context, const api::ImageStatusRequest* request,
+                           api::ImageStatusResponse* response) override;
+  grpc::Status PullImage(grpc::ServerContext* context, const api::PullImageRequest* request,
+                         api::PullImageResponse* response) override;
+  grpc::Status RemoveImage(grpc::ServerContext* context, const api::RemoveImageRequest* request,
+                           api::RemoveImageResponse* response) override;
+  grpc::Status ImageFsInfo(grpc::ServerContext* context, const api::ImageFsInfoRequest* request,
+                           api::ImageFsInfoResponse* response) override;
+  // Not served by this version.
+  grpc::Status StreamImages(grpc::ServerContext* context, const api::StreamImagesRequest* request,
+                            grpc::ServerWriter<api::StreamImagesResponse>* writer) override;
+
+ private:
+  absl::StatusOr<std::string> Pull(const base::OpContext& ctx,
+                                   const api::PullImageRequest& request);
+  absl::Status List(const api::ListImagesRequest& request, api::ListImagesResponse& response);
+  absl::Status Show(const api::ImageStatusRequest& request, api::ImageStatusResponse& response);
+  absl::Status Remove(const api::RemoveImageRequest& request);
+
+  image::ImageService& images_;
+  const std::string storage_path_;
+};
+
+}  // namespace berth::cri

@@ -1,0 +1,57 @@
+#include "daemon/cri/render_node.h"
+
+#include <string_view>
+
+#include "daemon/cri/text.h"
+
+namespace berth::cri {
+
+namespace {
+
+void AddHandler(const std::string& name, const runtime::HandlerFeatures& features,
+                api::StatusResponse& response) {
+  api::RuntimeHandler& handler = *response.add_runtime_handlers();
+  handler.set_name(name);
+  handler.mutable_features()->set_recursive_read_only_mounts(features.recursive_read_only);
+  // Whatever the runtime can do: parse_security.cc refuses pods with a user namespace of their own.
+  handler.mutable_features()->set_user_namespaces(false);
+}
+
+}  // namespace
+
+api::RuntimeStatus RenderConditions(const absl::Status& network) {
+  api::RuntimeStatus result;
+  api::RuntimeCondition& runtime_ready = *result.add_conditions();
+  runtime_ready.set_type("RuntimeReady");
+  runtime_ready.set_status(true);
+  api::RuntimeCondition& network_ready = *result.add_conditions();
+  network_ready.set_type("NetworkReady");
+  network_ready.set_status(network.ok());
+  if (!network.ok()) {
+    network_ready.set_reason("NetworkPluginNotReady");
+    network_ready.set_message(
+        ToUtf8(std::string_view(network.message().data(), network.message().size())));
+  }
+  return result;
+}
+
+void RenderHandlers(const runtime::RuntimeHandlers& handlers, api::StatusResponse& response) {
+  AddHandler("", handlers.default_handler().features, response);
+  for (const runtime::Handler& handler : handlers.handlers()) {
+    AddHandler(handler.name, handler.features, response);
+  }
+}
+
+api::RuntimeFeatures RenderFeatures() {
+  api::RuntimeFeatures features;
+  features.set_supplemental_groups_policy(true);
+  features.set_user_namespaces_host_network(false);
+  features.set_mount_options(false);
+  return features;
+}
+
+api::CgroupDriver RenderDriver(cgroup::Driver driver) {
+  return driver == cgroup::Driver::kSystemd ? api::SYSTEMD : api::CGROUPFS;
+}
+
+}  // namespace berth::cri

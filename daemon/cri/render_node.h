@@ -1,0 +1,24 @@
+// The node as the CRI shows it: Status and RuntimeConfig. Threads: pure functions.
+// Source: CRI v1 StatusResponse, RuntimeConfigResponse.
+#pragma once
+
+#include "absl/status/status.h"
+
+#include "daemon/cri/cri_api.h"
+#include "lib/cgroup/cgroup_path.h"
+#include "lib/runtime/runtime_handlers.h"
+
+namespace berth::cri {
+
+// RuntimeReady (berthd serves only with a usable default runtime, so it is true) and NetworkReady.
+api::RuntimeStatus RenderConditions(const absl::Status& network);
+
+// Every handler by name, and before them the default one as "".
+void RenderHandlers(const runtime::RuntimeHandlers& handlers, api::StatusResponse& response);
+
+// What berth itself can do, whatever the runtime.
+api::RuntimeFeatures RenderFeatures();
+
+api::CgroupDriver RenderDriver(cgroup::Driver driver);
+
+}  // namespace berth::cri

@@ -1,0 +1,94 @@
+// CRI v1 RunPodSandbox to ListPodSandbox.
+#include "daemon/cri/call.h"
+#include "daemon/cri/list_filter.h"
+#include "daemon/cri/parse_sandbox.h"
+#include "daemon/cri/render_sandbox.h"
+#include "daemon/cri/runtime_service.h"
+#include "lib/base/status.h"
+
+namespace berth::cri {
+
+absl::StatusOr<std::string> RuntimeService::Run(const base::OpContext& ctx,
+                                                const api::RunPodSandboxRequest& request) {
+  ASSIGN_OR_RETURN(model::SandboxSpec spec, ParseSandbox(request));
+  // A pod is bound to its handler for life, so one that does not exist is refused before anything
+  // is made.
+  if (const auto handler = deps_.handlers.Get(spec.runtime_handler); !handler.ok()) {
+    return absl::InvalidArgumentError(handler.status().message());
+  }
+  ASSIGN_OR_RETURN(const model::SandboxId id, deps_.sandboxes.Run(ctx, std::move(spec)));
+  return id.value();
+}
+
+grpc::Status RuntimeService::RunPodSandbox(grpc::ServerContext* context,
+                                           const api::RunPodSandboxRequest* request,
+                                           api::RunPodSandboxResponse* response) {
+  Call call("RunPodSandbox", Call::Kind::kChange, context);
+  const absl::StatusOr<std::string> id = Run(call.context(), *request);
+  call.Note("sandbox", id.value_or(""));
+  call.Note("ns", request->config().metadata().namespace_());
+  call.Note("pod", request->config().metadata().name());
+  response->set_pod_sandbox_id(id.value_or(""));
+  return call.End(id.status());
+}
+
+grpc::Status RuntimeService::StopPodSandbox(grpc::ServerContext* context,
+                                            const api::StopPodSandboxRequest* request,
+                                            api::StopPodSandboxResponse*) {
+  Call call("StopPodSandbox", Call::Kind::kChange, context);
+  call.Note("sandbox", request->pod_sandbox_id());
+  return call.End(deps_.containers.StopPod(call.context(), request->pod_sandbox_id()));
+}
+
+grpc::Status RuntimeService::RemovePodSandbox(grpc::ServerContext* context,
+                                              const api::RemovePodSandboxRequest* request,
+                                              api::RemovePodSandboxResponse*) {
+  Call call("RemovePodSandbox", Call::Kind::kChange, context);
+  call.Note("sandbox", request->pod_sandbox_id());
+  return call.End(deps_.containers.RemovePod(call.context(), request->pod_sandbox_id()));
+}
+
+absl::Status RuntimeService::Show(const api::PodSandboxStatusRequest& request,
+                                  api::PodSandboxStatusResponse& response) {
+  ASSIGN_OR_RETURN(const sandbox::SandboxPtr record, deps_.sandboxes.Get(request.pod_sandbox_id()));
+  *response.mutable_status() = RenderSandboxStatus(*record);
+  if (request.verbose()) {
+    (*response.mutable_info())["info"] = SandboxInfo(*record);
+  }
+  return absl::OkStatus();
+}
+
+grpc::Status RuntimeService::PodSandboxStatus(grpc::ServerContext* context,
+                                              const api::PodSandboxStatusRequest* request,
+                                              api::PodSandboxStatusResponse* response) {
+  Call call("PodSandboxStatus", Call::Kind::kRead, context);
+  call.Note("sandbox", request->pod_sandbox_id());
+  return call.End(Show(*request, *response));
+}
+
+absl::Status RuntimeService::List(const api::ListPodSandboxRequest& request,
+                                  api::ListPodSandboxResponse& response) {
+  ASSIGN_OR_RETURN(SandboxFilter filter, ParseFilter(request.filter()));
+  if (!request.filter().id().empty()) {
+    const absl::StatusOr<sandbox::SandboxPtr> wanted = deps_.sandboxes.Get(request.filter().id());
+    if (!wanted.ok()) {
+      return absl::IsNotFound(wanted.status()) ? absl::OkStatus() : wanted.status();
+    }
+    filter.id = (*wanted)->id.value();
+  }
+  for (const sandbox::SandboxPtr& record : deps_.sandboxes.List()) {
+    if (Matches(filter, *record)) {
+      *response.add_items() = RenderSandbox(*record);
+    }
+  }
+  return absl::OkStatus();
+}
+
+grpc::Status RuntimeService::ListPodSandbox(grpc::ServerContext* context,
+                                            const api::ListPodSandboxRequest* request,
+                                            api::ListPodSandboxResponse* response) {
+  Call call("ListPodSandbox", Call::Kind::kRead, context);
+  return call.End(List(*request, *response));
+}
+
+}  // namespace berth::cri

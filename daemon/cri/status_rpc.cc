@@ -1,0 +1,73 @@
+// CRI v1 Version, Status, RuntimeConfig, UpdateRuntimeConfig.
+#include "fmt/format.h"
+
+#include "daemon/cri/call.h"
+#include "daemon/cri/fields.h"
+#include "daemon/cri/render_node.h"
+#include "daemon/cri/runtime_service.h"
+#include "daemon/cri/text.h"
+
+namespace berth::cri {
+
+grpc::Status RuntimeService::Version(grpc::ServerContext*, const api::VersionRequest*,
+                                     api::VersionResponse* response) {
+  response->set_version("0.1.0");  // of the kubelet's interface, since it began
+  response->set_runtime_name("berth");
+  response->set_runtime_version(BERTH_VERSION);
+  response->set_runtime_api_version("v1");
+  return grpc::Status::OK;
+}
+
+std::string RuntimeService::NodeInfo() {
+  std::string pod_cidr;
+  {
+    base::MutexLock lock(mu_);
+    pod_cidr = pod_cidr_;
+  }
+  return fmt::format(R"({{"defaultRuntime":{},"podCIDR":{},"toml":{}}})",
+                     JsonString(deps_.handlers.default_handler().name), JsonString(pod_cidr),
+                     JsonString(deps_.config_toml));
+}
+
+grpc::Status RuntimeService::Status(grpc::ServerContext* context, const api::StatusRequest* request,
+                                    api::StatusResponse* response) {
+  Call call("Status", Call::Kind::kRead, context);
+  *response->mutable_status() = RenderConditions(deps_.networks.Ready());
+  RenderHandlers(deps_.handlers, *response);
+  *response->mutable_features() = RenderFeatures();
+  if (request->verbose()) {
+    (*response->mutable_info())["config"] = NodeInfo();
+  }
+  return call.End(absl::OkStatus());
+}
+
+grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext* context,
+                                           const api::RuntimeConfigRequest*,
+                                           api::RuntimeConfigResponse* response) {
+  Call call("RuntimeConfig", Call::Kind::kRead, context);
+  response->mutable_linux()->set_cgroup_driver(RenderDriver(deps_.cgroup_driver));
+  return call.End(absl::OkStatus());
+}
+
+// The pods' address range is told for runtimes that have something to do with it ("if empty,
+// runtimes should omit it"). Berth's pods get their addresses from CNI, whose configuration is the
+// cluster's; so the range is kept and shown (Status, verbose), which is all there is to do, and the
+// kubelet, which takes an error for a node whose network is not set up, is told OK.
+grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext* context,
+                                                 const api::UpdateRuntimeConfigRequest* request,
+                                                 api::UpdateRuntimeConfigResponse*) {
+  Call call("UpdateRuntimeConfig", Call::Kind::kChange, context);
+  const std::string& pod_cidr = request->runtime_config().network_config().pod_cidr();
+  call.Note("pod_cidr", pod_cidr);
+  if (absl::Status status = CheckWord("runtime_config.network_config.pod_cidr", pod_cidr);
+      !status.ok()) {
+    return call.End(status);
+  }
+  if (!pod_cidr.empty()) {
+    base::MutexLock lock(mu_);
+    pod_cidr_ = pod_cidr;
+  }
+  return call.End(absl::OkStatus());
+}
+
+}  // namespace berth::cri

@@ -1,0 +1,121 @@
+// The RPCs of the CRI that this version does not serve: UNIMPLEMENTED, with the RPC's name, so that
+// a log shows which one it was.
+#include "daemon/cri/call.h"
+#include "daemon/cri/runtime_service.h"
+
+namespace berth::cri {
+
+grpc::Status RuntimeService::UpdateContainerResources(grpc::ServerContext*,
+                                                      const api::UpdateContainerResourcesRequest*,
+                                                      api::UpdateContainerResourcesResponse*) {
+  return NotImplemented("UpdateContainerResources");
+}
+
+grpc::Status RuntimeService::Exec(grpc::ServerContext*, const api::ExecRequest*,
+                                  api::ExecResponse*) {
+  return NotImplemented("Exec");
+}
+
+grpc::Status RuntimeService::Attach(grpc::ServerContext*, const api::AttachRequest*,
+                                    api::AttachResponse*) {
+  return NotImplemented("Attach");
+}
+
+grpc::Status RuntimeService::PortForward(grpc::ServerContext*, const api::PortForwardRequest*,
+                                         api::PortForwardResponse*) {
+  return NotImplemented("PortForward");
+}
+
+grpc::Status RuntimeService::ContainerStats(grpc::ServerContext*, const api::ContainerStatsRequest*,
+                                            api::ContainerStatsResponse*) {
+  return NotImplemented("ContainerStats");
+}
+
+grpc::Status RuntimeService::ListContainerStats(grpc::ServerContext*,
+                                                const api::ListContainerStatsRequest*,
+                                                api::ListContainerStatsResponse*) {
+  return NotImplemented("ListContainerStats");
+}
+
+grpc::Status RuntimeService::PodSandboxStats(grpc::ServerContext*,
+                                             const api::PodSandboxStatsRequest*,
+                                             api::PodSandboxStatsResponse*) {
+  return NotImplemented("PodSandboxStats");
+}
+
+grpc::Status RuntimeService::ListPodSandboxStats(grpc::ServerContext*,
+                                                 const api::ListPodSandboxStatsRequest*,
+                                                 api::ListPodSandboxStatsResponse*) {
+  return NotImplemented("ListPodSandboxStats");
+}
+
+grpc::Status RuntimeService::CheckpointContainer(grpc::ServerContext*,
+                                                 const api::CheckpointContainerRequest*,
+                                                 api::CheckpointContainerResponse*) {
+  return NotImplemented("CheckpointContainer");
+}
+
+grpc::Status RuntimeService::CheckpointPod(grpc::ServerContext*, const api::CheckpointPodRequest*,
+                                           api::CheckpointPodResponse*) {
+  return NotImplemented("CheckpointPod");
+}
+
+grpc::Status RuntimeService::RestorePod(grpc::ServerContext*, const api::RestorePodRequest*,
+                                        api::RestorePodResponse*) {
+  return NotImplemented("RestorePod");
+}
+
+grpc::Status RuntimeService::ListMetricDescriptors(grpc::ServerContext*,
+                                                   const api::ListMetricDescriptorsRequest*,
+                                                   api::ListMetricDescriptorsResponse*) {
+  return NotImplemented("ListMetricDescriptors");
+}
+
+grpc::Status RuntimeService::ListPodSandboxMetrics(grpc::ServerContext*,
+                                                   const api::ListPodSandboxMetricsRequest*,
+                                                   api::ListPodSandboxMetricsResponse*) {
+  return NotImplemented("ListPodSandboxMetrics");
+}
+
+grpc::Status RuntimeService::UpdatePodSandboxResources(grpc::ServerContext*,
+                                                       const api::UpdatePodSandboxResourcesRequest*,
+                                                       api::UpdatePodSandboxResourcesResponse*) {
+  return NotImplemented("UpdatePodSandboxResources");
+}
+
+grpc::Status RuntimeService::GetContainerEvents(grpc::ServerContext*, const api::GetEventsRequest*,
+                                                grpc::ServerWriter<api::ContainerEventResponse>*) {
+  return NotImplemented("GetContainerEvents");
+}
+
+grpc::Status RuntimeService::StreamPodSandboxes(
+    grpc::ServerContext*, const api::StreamPodSandboxesRequest*,
+    grpc::ServerWriter<api::StreamPodSandboxesResponse>*) {
+  return NotImplemented("StreamPodSandboxes");
+}
+
+grpc::Status RuntimeService::StreamContainers(grpc::ServerContext*,
+                                              const api::StreamContainersRequest*,
+                                              grpc::ServerWriter<api::StreamContainersResponse>*) {
+  return NotImplemented("StreamContainers");
+}
+
+grpc::Status RuntimeService::StreamContainerStats(
+    grpc::ServerContext*, const api::StreamContainerStatsRequest*,
+    grpc::ServerWriter<api::StreamContainerStatsResponse>*) {
+  return NotImplemented("StreamContainerStats");
+}
+
+grpc::Status RuntimeService::StreamPodSandboxStats(
+    grpc::ServerContext*, const api::StreamPodSandboxStatsRequest*,
+    grpc::ServerWriter<api::StreamPodSandboxStatsResponse>*) {
+  return NotImplemented("StreamPodSandboxStats");
+}
+
+grpc::Status RuntimeService::StreamPodSandboxMetrics(
+    grpc::ServerContext*, const api::StreamPodSandboxMetricsRequest*,
+    grpc::ServerWriter<api::StreamPodSandboxMetricsResponse>*) {
+  return NotImplemented("StreamPodSandboxMetrics");
+}
+
+}  // namespace berth::cri
