@@ -3,6 +3,7 @@ import ipaddress
 import json
 import os
 import random
+import shlex
 import subprocess
 
 PLUGIN_DIRS = ["/opt/cni/bin", "/usr/lib/cni"]
@@ -78,3 +79,8 @@ class ScratchNetwork:
 
     def close(self):
         subprocess.run(["ip", "link", "del", self.bridge], stderr=subprocess.DEVNULL, check=False)
+        # Rules that should not be there any more must at least not disturb what comes later.
+        for line in run("iptables-save", "-t", "nat").splitlines():
+            if self.name in line and line.startswith("-A "):
+                subprocess.run(["iptables", "-t", "nat", "-D", *shlex.split(line)[1:]],
+                               stderr=subprocess.DEVNULL, check=False)
