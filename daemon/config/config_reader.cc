@@ -142,7 +142,8 @@ class Reader {
           table.Fail(value,
                      fmt::format("table '{}{}': expected {}", table.prefix_, name, rule.expected));
         }
-        table.Section(name.c_str(), [&](Reader& section) { fields(section, entries[name]); });
+        table.Section(name.c_str(),
+                      [&, &name = name](Reader& section) { fields(section, entries[name]); });
       }
     });
   }

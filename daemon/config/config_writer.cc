@@ -58,7 +58,7 @@ class Writer {
              const Fields& fields) {
     Writer table(out_, prefix_ + key + ".");
     for (const auto& [name, entry] : entries) {
-      table.Section(name, [&](Writer& section) { fields(section, entry); });
+      table.Section(name, [&, &entry = entry](Writer& section) { fields(section, entry); });
     }
   }
 
