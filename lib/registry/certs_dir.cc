@@ -58,6 +58,9 @@ absl::StatusOr<TlsSettings> TlsFor(const std::string& certs_dir, const Url& url,
     hosts.insert("docker.io");
   }
   for (const std::string& host : hosts) {
+    if (host.front() == '.' || host.find('/') != std::string::npos) {
+      continue;  // a redirect may name any host; this one is a path
+    }
     const absl::Status status = ReadDir(certs_dir + "/" + host, tls);
     if (!status.ok() && !absl::IsNotFound(status)) {
       return status;

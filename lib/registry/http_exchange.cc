@@ -73,7 +73,7 @@ void ExplainHttpError(int status, const std::string& body, const Url& url,
     meaning = "access is denied";
   } else if (status == 404) {
     code = absl::StatusCode::kNotFound;
-    meaning = "no such image";
+    meaning = "not found";
   } else if (status == 429) {
     code = absl::StatusCode::kResourceExhausted;
     meaning = "too many requests";

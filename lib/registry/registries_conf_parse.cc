@@ -16,6 +16,7 @@ namespace berth::registry {
 namespace {
 
 constexpr size_t kMaxFileBytes = 1 << 20;
+constexpr int kMaxNesting = 64;
 
 using Table = std::unordered_map<std::string, toml::value>;
 using Mode = RegistriesConf::ShortNameMode;
@@ -116,6 +117,22 @@ absl::Status CheckName(const toml::value& where, const std::string& key, std::st
   return absl::OkStatus();
 }
 
+// toml11 recurses with every open bracket. Those in strings and comments are counted too: no real
+// file has so many.
+bool NestsTooDeep(std::string_view text) {
+  int depth = 0;
+  for (const char c : text) {
+    if (c == '[' || c == '{') {
+      if (++depth > kMaxNesting) {
+        return true;
+      }
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
 absl::StatusOr<RegistriesConf::Mirror> ReadMirror(const toml::value& table) {
   RegistriesConf::Mirror mirror;
   RETURN_IF_ERROR(ReadString(table, "location", mirror.location));
@@ -180,6 +197,11 @@ class RegistriesConfParser {
   explicit RegistriesConfParser(RegistriesConf& conf) : conf_(conf) {}
 
   absl::Status Add(const std::string& text, const std::string& name) {
+    if (NestsTooDeep(text)) {
+      return base::MakeStatus(
+          absl::StatusCode::kInvalidArgument,
+          fmt::format("{}: brackets nest deeper than {} levels", name, kMaxNesting));
+    }
     toml::value root;
     try {
       std::istringstream stream(text);

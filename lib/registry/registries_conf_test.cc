@@ -194,6 +194,7 @@ TEST(RegistriesConfTest, ErrorsNameFileAndLine) {
   };
   const Row table[] = {
       {"a = ", "test.conf:1: not valid TOML"},
+      {"a = " + std::string(100000, '['), "test.conf: brackets nest deeper"},
       {"\n\n[[registry]\n", "test.conf:3: not valid TOML"},
       {"\nunqualified-search-registries = \"quay.io\"",
        "test.conf:2: 'unqualified-search-registries' is a string, not an array"},

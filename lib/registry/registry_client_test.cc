@@ -208,7 +208,7 @@ TEST(MirrorTest, ErrorListsEachAndTheRegistryDecidesTheCode) {
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_THAT(Message(status), AllOf(HasSubstr("mirror 'one.example': cannot be reached"),
                                      HasSubstr("mirror 'two.example': access is denied (HTTP 403"),
-                                     HasSubstr("registry 'reg.example': no such image (HTTP 404")));
+                                     HasSubstr("registry 'reg.example': not found (HTTP 404")));
 }
 
 TEST(MirrorTest, CorruptMirrorIsPassedOver) {

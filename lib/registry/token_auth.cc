@@ -219,6 +219,10 @@ Attempt TokenAuth::Answer(const base::OpContext& ctx, const Subject& subject,
     Attempt attempt = FetchToken(ctx, subject, *bearer, options, token);
     if (!attempt.status.ok()) {
       attempt.by_sink = attempt.by_sink && !ctx.Check().ok();
+      if (absl::IsNotFound(attempt.status)) {  // the token server, not the image
+        attempt.status =
+            Error(absl::StatusCode::kFailedPrecondition, std::string(attempt.status.message()));
+      }
       attempt.status = base::Annotate(attempt.status, "get a token");
       return attempt;
     }

@@ -143,7 +143,10 @@ TEST(AuthTest, BadTokenServers) {
     std::string challenge;
   } table[] = {
       {{401}, absl::StatusCode::kUnauthenticated, "get a token: ", kBearer},
-      {{404}, absl::StatusCode::kNotFound, "HTTP 404 from 'https://auth.example/token'", kBearer},
+      {{404},
+       absl::StatusCode::kFailedPrecondition,
+       "HTTP 404 from 'https://auth.example/token'",
+       kBearer},
       {{200, {}, "nonsense"}, absl::StatusCode::kUnavailable, "not a JSON object", kBearer},
       {{200, {}, "{}"}, absl::StatusCode::kUnavailable, "no usable token", kBearer},
       {{200, {}, R"({"token":"a\r\nX: y"})"}, absl::StatusCode::kUnavailable, "no usable", kBearer},

@@ -7,9 +7,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
-#include <regex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -67,7 +65,7 @@ class ServerProcess {
   // Starts the program and waits until a line of its output matches `port_pattern`, whose first
   // group is the port.
   static absl::StatusOr<std::unique_ptr<ServerProcess>> Start(std::vector<std::string> argv,
-                                                              const std::string& port_pattern) {
+                                                              const std::string& before_port) {
     int fds[2];
     BERTH_CHECK(pipe2(fds, O_CLOEXEC) == 0);
     base::UniqueFd read_end(fds[0]);
@@ -83,7 +81,6 @@ class ServerProcess {
     ASSIGN_OR_RETURN(server->process_, runner.Start(spec));
     write_end.Reset();
 
-    const std::regex pattern(port_pattern);
     const base::OpContext ctx = base::OpContext::WithTimeout(absl::Seconds(20));
     while (ctx.Check().ok()) {
       pollfd poller{read_end.get(), POLLIN, 0};
@@ -96,9 +93,14 @@ class ServerProcess {
         break;
       }
       server->output_.append(buffer, static_cast<size_t>(count));
-      std::smatch match;
-      if (std::regex_search(server->output_, match, pattern)) {
-        server->port_ = match[1];
+      const size_t found = server->output_.find(before_port);
+      if (found == std::string::npos) {
+        continue;
+      }
+      const size_t start = found + before_port.size();
+      const size_t end = server->output_.find_first_not_of("0123456789", start);
+      if (end != std::string::npos && end > start) {
+        server->port_ = server->output_.substr(start, end - start);
         server->pipe_ = std::move(read_end);  // stays open: a server that logs must not get SIGPIPE
         return server;
       }
