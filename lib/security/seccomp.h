@@ -6,7 +6,8 @@
 // compiles.
 //
 // Profiles come from the administrator; they are checked all the same, so that a bad one is refused
-// here, with the place named, and not by the runtime. Limits: 1 MiB, 4096 names, 1024 rules.
+// here, with the place named, and not by the runtime.
+// Limits: 1 MiB, 4096 names, 1024 rules.
 // Errors: kInvalidArgument: not a profile; kNotFound: no such file; kOutOfRange: too large.
 // Threads: SeccompProfile is immutable; SeccompPolicy is thread-safe.
 // Source: OCI runtime-spec config-linux.md "Seccomp"; man 2 seccomp; man 3 seccomp_rule_add.

@@ -1,10 +1,11 @@
 // The process of a container: what runs, where, with which environment; and that of an exec session
 // in it.
 //
-// Threads: pure functions. Limits: 128 KiB per argument or variable and 2 MiB together (the
-// kernel's are near), beyond: kInvalidArgument. Strings must be UTF-8, since config.json is, and
-// hold no NUL. Source: OCI runtime-spec config.md "process"; CRI v1 ContainerConfig, Kubernetes'
-// rules for command and args.
+// Threads: pure functions.
+// Limits: 128 KiB per argument or variable and 2 MiB together (the kernel's are near), beyond:
+// kInvalidArgument. Strings must be UTF-8, since config.json is, and hold no NUL.
+// Source: OCI runtime-spec config.md "process"; CRI v1 ContainerConfig, Kubernetes' rules for
+// command and args.
 #pragma once
 
 #include <cstdint>

@@ -7,7 +7,8 @@
 //
 // Errors: kInvalidArgument: a group without a user, a name that is not in the files, an id outside
 // 0..2^31-1 (CVE-2024-40635: larger ones wrapped to 0), a home directory with control characters
-// (CVE-2026-15809); kOutOfRange: a file too large. Threads: no state; reads the file system.
+// (CVE-2026-15809); kOutOfRange: a file too large.
+// Threads: no state; reads the file system.
 // Source: CRI v1 LinuxContainerSecurityContext, SupplementalGroupsPolicy; image-spec config.md
 // "User".
 #pragma once
