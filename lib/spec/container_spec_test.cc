@@ -253,7 +253,8 @@ const std::vector<Case>& Cases() {
        [](World& w) {
          w.change = [](SpecInputs& inputs) {
            inputs.seccomp_json =
-               R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]})";
+               R"({"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+                   {"names":["read"],"action":"SCMP_ACT_ALLOW"}]})";
          };
        }},
       {"labels",

@@ -213,7 +213,7 @@ class RuntimeTest : public ::testing::TestWithParam<const char*> {
     }
     SpecInputs inputs = Inputs();
     inputs.user = *user;
-    auto passwd = PasswdWithUser(rootfs->get(), container_, image_, *user);
+    auto passwd = PasswdWithUser(rootfs->get(), container_, *user, "/tmp");
     if (passwd.ok() && passwd->has_value()) {
       Write("passwd", **passwd);
       inputs.passwd_path = dir_ + "/passwd";

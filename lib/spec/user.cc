@@ -18,7 +18,6 @@
 
 #include "lib/base/beneath.h"
 #include "lib/base/status.h"
-#include "lib/spec/process.h"
 #include "lib/spec/text.h"
 
 namespace berth::spec {
@@ -244,23 +243,6 @@ bool MountsOn(const model::ContainerSpec& container, std::string_view path) {
   });
 }
 
-// HOME as AssembleEnv will set it, where the request or the image do.
-std::optional<std::string> HomeVariable(const model::ContainerSpec& container,
-                                        const oci::ImageConfig& image) {
-  std::optional<std::string> home;
-  for (const model::EnvVar& variable : container.envs) {
-    if (variable.key == "HOME") {
-      home = variable.value;
-    }
-  }
-  for (size_t i = image.env.size(); !home.has_value() && i > 0; --i) {
-    if (image.env[i - 1].rfind("HOME=", 0) == 0) {
-      home = image.env[i - 1].substr(5);
-    }
-  }
-  return home;
-}
-
 // Whether the user could write the file, by its mode.
 absl::StatusOr<bool> IsWritable(int root_fd, const model::ContainerUser& user) {
   const auto fd = base::OpenInRoot(root_fd, kPasswd, O_PATH);
@@ -333,8 +315,8 @@ absl::StatusOr<model::ContainerUser> ResolveUser(int root_fd,
 
 absl::StatusOr<std::optional<std::string>> PasswdWithUser(int root_fd,
                                                           const model::ContainerSpec& container,
-                                                          const oci::ImageConfig& image,
-                                                          const model::ContainerUser& user) {
+                                                          const model::ContainerUser& user,
+                                                          const std::string& home) {
   if (user.uid == 0 || MountsOn(container, "/etc") || MountsOn(container, "/etc/passwd")) {
     return std::optional<std::string>();
   }
@@ -345,8 +327,6 @@ absl::StatusOr<std::optional<std::string>> PasswdWithUser(int root_fd,
   if (is_known || is_writable) {
     return std::optional<std::string>();
   }
-  ASSIGN_OR_RETURN(const std::string cwd, AssembleCwd(container, image));
-  const std::string home = HomeVariable(container, image).value_or(cwd);
   if (home.find(':') != std::string::npos || HasControlCharacters(home)) {
     return absl::InvalidArgumentError(
         "HOME holds a ':', a line break or another control character: it cannot stand in "

@@ -20,7 +20,6 @@
 #include "absl/status/statusor.h"
 
 #include "lib/model/container.h"
-#include "lib/oci/image.h"
 
 namespace berth::spec {
 
@@ -37,12 +36,12 @@ absl::StatusOr<model::ContainerUser> ResolveUser(int root_fd,
 
 // The text of /etc/passwd with a line for `user` added, for programs that ask for their name;
 // nullopt when none is needed: the uid has a line, is 0, or can write the file itself, or the
-// request mounts something on /etc or /etc/passwd. The line's home is HOME as the request or the
-// image set it, else the working directory. Errors: as above, and kInvalidArgument for a home with
-// ':' or control characters.
+// request mounts something on /etc or /etc/passwd. `home` is the line's home: HOME as the request
+// or the image set it, else the working directory. Errors: as above, and kInvalidArgument for a
+// home with ':' or control characters.
 absl::StatusOr<std::optional<std::string>> PasswdWithUser(int root_fd,
                                                           const model::ContainerSpec& container,
-                                                          const oci::ImageConfig& image,
-                                                          const model::ContainerUser& user);
+                                                          const model::ContainerUser& user,
+                                                          const std::string& home);
 
 }  // namespace berth::spec

@@ -196,28 +196,21 @@ class PasswdTest : public UserTest {
     user.uid = uid;
     user.gid = gid;
     user.supplemental_groups = {gid};
-    return PasswdWithUser(fd_.get(), container_, image_, user);
+    return PasswdWithUser(fd_.get(), container_, user, home_);
   }
 
   model::ContainerSpec container_;
-  oci::ImageConfig image_;
+  std::string home_ = "/work";
 };
 
 TEST_F(PasswdTest, AddsALine) {
-  image_.working_dir = "/work";
   auto text = Passwd(4711, 12);
   ASSERT_TRUE(text.ok()) << text.status();
   ASSERT_TRUE(text->has_value());
   EXPECT_THAT(**text,
               HasSubstr("bare:x:1500:1500\n4711:x:4711:12:4711 user:/work:/sbin/nologin\n"));
-
-  image_.env = {"HOME=/image", "HOME=/image2"};
-  EXPECT_THAT(**Passwd(4711, 12), HasSubstr(":4711 user:/image2:"));
-  container_.envs = {{"HOME", "/request"}};
-  EXPECT_THAT(**Passwd(4711, 12), HasSubstr(":4711 user:/request:"));
-
   Remove("etc/passwd");
-  EXPECT_EQ(**Passwd(4711, 12), "4711:x:4711:12:4711 user:/request:/sbin/nologin\n");
+  EXPECT_EQ(**Passwd(4711, 12), "4711:x:4711:12:4711 user:/work:/sbin/nologin\n");
 }
 
 TEST_F(PasswdTest, NotNeeded) {
@@ -241,7 +234,7 @@ TEST_F(PasswdTest, NotNeeded) {
 
 TEST_F(PasswdTest, HomeCannotAddLines) {
   for (const char* home : {"/x\nevil:x:0:0::/:/bin/sh", "/x\r", "/x:y", "/\x7f"}) {
-    container_.envs = {{"HOME", home}};
+    home_ = home;
     const auto text = Passwd(4711, 0);
     EXPECT_EQ(text.status().code(), absl::StatusCode::kInvalidArgument) << home;
     EXPECT_THAT(std::string(text.status().message()), HasSubstr("HOME holds"));
