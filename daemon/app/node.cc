@@ -1,5 +1,8 @@
 #include "daemon/app/node.h"
 
+#include <map>
+#include <utility>
+
 #include "daemon/app/programs.h"
 #include "fmt/format.h"
 #include "lib/base/file.h"
@@ -107,7 +110,7 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   }
   ASSIGN_OR_RETURN(security::SeccompProfile seccomp, RuntimeDefaultProfile(config.runtime.seccomp_profile));
   setup_.emplace(container::NodeSetup{.facts = spec::ProbeNode(cgroups_->hierarchy().version() == cgroup::Version::kV2),
-                                      .seccomp = security::SeccompPolicy(std::move(seccomp))});
+                                      .seccomp = std::make_unique<security::SeccompPolicy>(std::move(seccomp))});
   ASSIGN_OR_RETURN(setup_->default_capabilities, security::ParseCapabilities(config.runtime.default_capabilities));
   ASSIGN_OR_RETURN(setup_->bounding_capabilities, security::ReadOwnBoundingSet());
   for (const std::string& limit : config.runtime.default_ulimits) {

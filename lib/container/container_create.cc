@@ -14,6 +14,7 @@
 #include "lib/model/signals.h"
 #include "lib/netns/namespace.h"
 #include "lib/spec/container_spec.h"
+#include "lib/spec/devices.h"
 #include "lib/spec/mount_sources.h"
 #include "lib/spec/rootfs.h"
 #include "lib/spec/user.h"
@@ -37,7 +38,7 @@ int StopSignalOf(const model::ContainerSpec& spec, const oci::ImageConfig& image
 std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 // The HOME among "K=V" strings is not known before the spec is built; the user's own, or the image's, is what passwd should say.
-std::string HomeOf(const model::ContainerSpec& spec, const oci::ImageConfig& image, const model::ContainerUser& user) {
+std::string PasswdHome(const model::ContainerSpec& spec, const oci::ImageConfig& image, const model::ContainerUser& user) {
   std::string home = user.home.empty() ? "/" : user.home;
   for (const std::string& variable : image.env) {
     if (variable.rfind("HOME=", 0) == 0) {
@@ -155,11 +156,14 @@ absl::Status ContainerService::WriteBundle(const base::OpContext& ctx, model::Co
   inputs.pod_files.hosts = host_network ? "/etc/hosts" : "";
   inputs.pod_files.shm = host_ipc ? "/dev/shm" : deps_.paths.Shm(sandbox->id);
   ASSIGN_OR_RETURN(inputs.devices, spec::ResolveDevices(prepared.devices));
+  if (privileged) {
+    ASSIGN_OR_RETURN(inputs.host_devices, spec::ListHostDevices("/dev"));
+  }
   ASSIGN_OR_RETURN(const security::GrantedCapabilities capabilities,
                    security::GrantCapabilities(prepared.security, node_.default_capabilities, node_.bounding_capabilities));
   inputs.capabilities = security::CapabilityNames(capabilities.granted);
   inputs.ambient_capabilities = security::CapabilityNames(capabilities.ambient);
-  ASSIGN_OR_RETURN(inputs.seccomp_json, node_.seccomp.For(prepared.security.seccomp, privileged, capabilities.granted));
+  ASSIGN_OR_RETURN(inputs.seccomp_json, node_.seccomp->For(prepared.security.seccomp, privileged, capabilities.granted));
   if (prepared.security.apparmor && prepared.security.apparmor->type == model::SecurityProfile::Type::kLocalhost && !privileged) {
     inputs.apparmor_profile = prepared.security.apparmor->localhost_ref;
   }
@@ -172,7 +176,7 @@ absl::Status ContainerService::WriteBundle(const base::OpContext& ctx, model::Co
   inputs.daemon_dirs = node_.daemon_dirs;
 
   ASSIGN_OR_RETURN(const std::optional<std::string> passwd,
-                   spec::PasswdWithUser(root.get(), prepared, record.user, HomeOf(prepared, config, record.user)));
+                   spec::PasswdWithUser(root.get(), prepared, record.user, PasswdHome(prepared, config, record.user)));
   if (passwd) {
     RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundlePasswd(record.id), *passwd, 0644));
     inputs.passwd_path = deps_.paths.BundlePasswd(record.id);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,7 @@ struct NodeSetup {
   spec::NodeFacts facts;
   security::CapabilitySet default_capabilities = security::DefaultCapabilities();
   security::CapabilitySet bounding_capabilities = security::kAllCapabilities;
-  security::SeccompPolicy seccomp;
+  std::unique_ptr<security::SeccompPolicy> seccomp;  // never null
   std::vector<std::string> default_env;
   std::vector<spec::Ulimit> default_ulimits;
   std::map<std::string, HandlerPolicy> handlers;  // by handler name; absent: the defaults
