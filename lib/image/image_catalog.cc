@@ -95,6 +95,16 @@ absl::Status ImageCatalog::Inherit(const std::vector<LayerPool::Claim>& claims) 
 absl::StatusOr<std::string> ImageCatalog::Add(const base::OpContext& ctx,
                                               const ImageContent& content) {
   std::vector<LayerPool::Claim> claims;
+  absl::StatusOr<std::string> id = AddClaimed(ctx, content, claims);
+  if (!id.ok()) {
+    pool_.Abandon(std::move(claims));
+  }
+  return id;
+}
+
+absl::StatusOr<std::string> ImageCatalog::AddClaimed(const base::OpContext& ctx,
+                                                     const ImageContent& content,
+                                                     std::vector<LayerPool::Claim>& claims) {
   for (const LayerSource& source : content.layers) {
     ASSIGN_OR_RETURN(LayerPool::Claim claim, pool_.ClaimLayer(source));
     claims.push_back(std::move(claim));

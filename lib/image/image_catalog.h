@@ -52,6 +52,8 @@ class ImageCatalog {
     std::map<int64_t, int> held ABSL_GUARDED_BY(mu);
   };
 
+  absl::StatusOr<std::string> AddClaimed(const base::OpContext& ctx, const ImageContent& content,
+                                         std::vector<LayerPool::Claim>& claims);
   absl::Status Inherit(const std::vector<LayerPool::Claim>& claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status Reload() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);

@@ -111,23 +111,31 @@ void LayerPool::Work() {
       queue_.pop_front();
       entry->state = Entry::State::kRunning;
     }
-    const absl::Status status = Unpack(*entry);
-    bool is_wanted = true;
-    {
-      base::MutexLock lock(mu_);
-      is_wanted = entry->claims > 0;
-      entry->failure = status;
-      entry->state = status.ok() ? Entry::State::kReady : Entry::State::kFailed;
-      const auto found = entries_.find(entry->source.diff_id);
-      if (!status.ok() && found != entries_.end() && found->second == entry) {
-        entries_.erase(found);  // who wants it next tries anew
-      }
-      changed_.SignalAll();
-    }
-    if (status.ok() && !is_wanted) {
+    absl::Status status = Unpack(*entry);
+    if (status.ok() && !Settle(*entry, status)) {
+      // Nobody can claim it any more either: the last Drop() took it off the map.
       Discard(entry->record.number);
+      status = absl::CancelledError("nobody wants the layer any more");
+    }
+    if (!status.ok()) {
+      Settle(*entry, status);
     }
   }
+}
+
+bool LayerPool::Settle(Entry& entry, const absl::Status& status) {
+  base::MutexLock lock(mu_);
+  if (status.ok() && entry.claims == 0) {
+    return false;
+  }
+  entry.failure = status;
+  entry.state = status.ok() ? Entry::State::kReady : Entry::State::kFailed;
+  const auto found = entries_.find(entry.source.diff_id);
+  if (!status.ok() && found != entries_.end() && found->second.get() == &entry) {
+    entries_.erase(found);  // who wants it next tries anew
+  }
+  changed_.SignalAll();
+  return true;
 }
 
 absl::Status LayerPool::Unpack(Entry& entry) {
@@ -213,6 +221,20 @@ absl::Status LayerPool::Wait(const base::OpContext& ctx, const std::vector<Layer
       }
     }
     ASSIGN_OR_RETURN(claims[retry], ClaimLayer(sources[retry]));
+  }
+}
+
+void LayerPool::Abandon(std::vector<Claim> claims) {
+  std::vector<std::shared_ptr<Entry>> entries;
+  for (const Claim& claim : claims) {
+    entries.push_back(claim.entry_);
+  }
+  claims.clear();
+  base::MutexLock lock(mu_);
+  for (const std::shared_ptr<Entry>& entry : entries) {
+    while (entry->claims == 0 && entry->state == Entry::State::kRunning) {
+      changed_.Wait(mu_);
+    }
   }
 }
 

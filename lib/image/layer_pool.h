@@ -71,6 +71,10 @@ class LayerPool {
   absl::Status Wait(const base::OpContext& ctx, const std::vector<LayerSource>& sources,
                     std::vector<Claim>& claims);
 
+  // Drops claims after a failure and waits until workers have stopped on what nobody else wants,
+  // and removed it.
+  void Abandon(std::vector<Claim> claims);
+
   // Of a layer that is unpacked.
   static store::LayerRecord RecordOf(const Claim& claim);
   // Not published yet: its directory may still be changed.
@@ -89,6 +93,8 @@ class LayerPool {
   absl::Status Unpack(Entry& entry);
   absl::Status FetchInto(Entry& entry, int root_fd);
   void Discard(int64_t number);
+  // Ends kRunning. False, and nothing done: it succeeded, but nobody wants it any more.
+  bool Settle(Entry& entry, const absl::Status& status);
 
   snapshot::OverlaySnapshotter& snapshotter_;
   store::ImageStore& store_;
