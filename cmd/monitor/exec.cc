@@ -1,12 +1,15 @@
 // berth-monitor exec: one command in a running container.
 //
 // Who I am: started by berthd (lib/runtime/exec_sync.cc) for one synchronous exec, with the
-// command's standard files as mine and one end of a socket pair at kStartFd. Why I exist:
-// `<runtime> exec --detach` ends as soon as the command runs. The command is then an orphan, and
-// the kernel gives it to the nearest subreaper, which is me; so I can wait for it and nobody else
-// need reap what it leaves behind. What ends me: the command's end, which I report as an
-// ExecReportPacket; or the closing of the socket's other end, by which berthd says that the time is
-// up, or has died: I kill the command, all below it and all of its session.
+// command's standard files as mine and one end of a socket pair at kStartFd.
+//
+// Why I exist: `<runtime> exec --detach` ends as soon as the command runs. The command is then an
+// orphan, and the kernel gives it to the nearest subreaper, which is me; so I can wait for it, and
+// nobody else need reap what it leaves behind.
+//
+// What ends me: the command's end, which I report as an ExecReportPacket; or the closing of the
+// socket's other end, by which berthd says that the time is up, or has died: I kill the command,
+// all below it and all of its session.
 #include "cmd/monitor/exec.h"
 
 #include <errno.h>
@@ -68,10 +71,12 @@ class Exec {
   }
 
  private:
-  // A session is inherited or one's own, so the command's is mine or was made on the way from me to
-  // it (runc: by the command; crun: by a process that has ended), and holds nobody else. What was
-  // started in it is found by it also after its parent has ended. 0: there is no command yet.
-  pid_t Session() const { return command_ > 0 ? getsid(command_) : 0; }
+  // Both runtimes give the command a session of its own; what was started in it is found by it also
+  // after its parent has ended. 0: there is no command yet, or it is in berthd's.
+  pid_t Session() const {
+    const pid_t session = command_ > 0 ? getsid(command_) : 0;
+    return session != getsid(0) ? session : 0;
+  }
 
   void Reap() {
     int status;

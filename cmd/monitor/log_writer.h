@@ -8,8 +8,10 @@
 //
 // The file is the monitor's alone to write. A record that could not be written as a whole (disk
 // full) is cut off again and its text counted as lost; the next one is tried anew. Nothing here
-// waits for anything but the file system. Source: kubernetes/design-proposals-archive "CRI: Log
-// management for container stdout/stderr streams".
+// waits for anything but the file system.
+//
+// Source: kubernetes/design-proposals-archive "CRI: Log management for container stdout/stderr
+// streams".
 #pragma once
 
 #include <stddef.h>

@@ -263,6 +263,9 @@ void Monitor::OnCreateEnd(int status) {
     oom_.Open(pid);
     phase_ = Phase::kCreated;
     clients_.SendState();
+    // Only now: a new session is a new autogroup (man 7 sched), and starting in one costs tens of
+    // milliseconds on a busy machine.
+    setsid();
     return;
   }
   stdio_.OnOutput(Stream::kStderr);

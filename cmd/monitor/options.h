@@ -1,8 +1,8 @@
 // The monitor's command line, made by lib/runtime/monitor_client.cc alone:
 //
-//   berth-monitor --id ID --bundle DIR --socket PATH --exit-file PATH [--log PATH] [--log-max-size
-//   BYTES]
-//                 [--tty [--tty-height N --tty-width N]] [--stdin [--stdin-once]] [--no-pivot]
+//   berth-monitor --id ID --bundle DIR --socket PATH --exit-file PATH
+//                 [--log PATH [--log-max-size BYTES]] [--tty [--tty-height N --tty-width N]]
+//                 [--stdin [--stdin-once]] [--no-pivot]
 //                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
 //   berth-monitor exec --pid-file PATH -- RUNTIME ... exec --detach --pid-file PATH ... ID
 //   berth-monitor --version

@@ -148,6 +148,7 @@ class ProcessTable {
   if (child_oom_score[0] != '\0') {
     WriteSmallFile(kOomScorePath, child_oom_score);
   }
+  setpgid(0, 0);
   if (dup2(files.in, 0) >= 0 && dup2(files.out, 1) >= 0 && dup2(files.err, 2) >= 0) {
     sigset_t none;
     sigemptyset(&none);
@@ -179,7 +180,6 @@ void BecomeKeeper() {
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_SETMASK, &all, nullptr);
-  setsid();  // fails when the daemon has done so
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
 }
 

@@ -10,9 +10,10 @@
 // StatePacket with phase kCreated, or a CreateFailedPacket.
 //
 // Versions: monitors outlive the daemon that started them, so a newer daemon meets older monitors.
-// Structs grow at the end only. A reader takes the fields it knows, ignores what follows, and
-// refuses packets that are shorter than it knows of version kVersion. A packet of an unknown type
-// gets an AnswerPacket with EOPNOTSUPP.
+// Structs grow at the end only. A reader ignores what follows the fields it knows, takes zero for
+// those that an older peer does not send, and refuses what is shorter than it was in version
+// kVersion's first form (the sizes asserted below). A packet of an unknown type gets an
+// AnswerPacket with EOPNOTSUPP.
 //
 // Threads: no state. Limits: no packet is larger than kMaxPacketBytes.
 #pragma once

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -474,6 +475,28 @@ TEST_P(ContainerRootTest, PathsMayBeLong) {
   EXPECT_EQ(lab_->Connect(spec).state().container, state->container);
   ASSERT_TRUE(lab_->runtime().Start(Lab::Soon(), spec.id).ok());
   EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+}
+
+TEST_P(ContainerRootTest, PeersOfOtherUsersAreDropped) {
+  const MonitorSpec spec = lab_->RunShell("while :; do sleep 0.05; done");
+  // Even where they could reach the socket, whose mode keeps them away.
+  struct stat status;
+  ASSERT_EQ(stat(spec.socket_path.c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+  ASSERT_EQ(chmod(lab_->dir().c_str(), 0755), 0);
+  ASSERT_EQ(chmod(spec.bundle.c_str(), 0755), 0);
+  ASSERT_EQ(chmod(spec.socket_path.c_str(), 0666), 0);
+  const pid_t stranger = fork();
+  if (stranger == 0) {
+    const bool changed = setgid(65534) == 0 && setuid(65534) == 0;
+    const absl::Status refused = MonitorConnection::Connect(Lab::Soon(), spec.socket_path).status();
+    _exit(changed && absl::IsUnavailable(refused) ? 0 : 1);
+  }
+  int exit;
+  ASSERT_EQ(waitpid(stranger, &exit, 0), stranger);
+  EXPECT_EQ(WEXITSTATUS(exit), 0);
+  ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, false).ok());
+  EXPECT_TRUE(lab_->AwaitExit(spec).ok());
 }
 
 TEST_P(ContainerRootTest, MonitorsScoreIsNotInherited) {

@@ -185,7 +185,6 @@ absl::StatusOr<ExecResult> OciRuntime::ExecSync(const base::OpContext& ctx, cons
   spec.stdout_fd = session.out.write_fd();
   spec.stderr_fd = session.err.write_fd();
   spec.extra_fds = {session.helper_fd.get(), session.process_file.get()};
-  spec.new_session = true;
   absl::StatusOr<base::Process> helper = runner_.Start(spec);
   if (!helper.ok()) {
     return absl::UnavailableError(base::Annotate(helper.status(), what).message());

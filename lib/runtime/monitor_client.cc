@@ -124,7 +124,6 @@ absl::StatusOr<MonitorState> Monitors::Spawn(const base::OpContext& ctx, const M
   process.env = spec.env.empty() ? RuntimeEnvironment() : spec.env;
   process.extra_fds = {monitor_fd.get()};
   process.cgroup_fd = spec.cgroup_fd;
-  process.new_session = true;
   if (!spec.cgroup_procs_fds.empty()) {
     process.before_exec = [&spec] {
       for (const int procs : spec.cgroup_procs_fds) {

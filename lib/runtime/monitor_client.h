@@ -11,8 +11,9 @@
 // daemon.
 //
 // Threads: thread-safe. on_gone runs on the event loop's thread: leaf locks only; it may run before
-// Spawn returns. Ownership: borrows the loop and the runner; destroy it only after the loop has
-// stopped or no monitor is left to report.
+// Spawn returns.
+// Ownership: borrows the loop and the runner; destroy it only after the loop has stopped or no
+// monitor is left to report.
 #pragma once
 
 #include <cstdint>

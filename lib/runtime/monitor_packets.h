@@ -18,13 +18,15 @@ class Packet {
  public:
   bool end() const { return size_ == 0; }
   monitor_protocol::PacketType type() const;
-  // Copies the struct out; false when the packet is too short for it.
+  // Copies the struct out. When it has grown since the protocol's first form, min_size is what it
+  // had then, and what a peer of that time does not send is zero. False: shorter than that.
   template <typename T>
-  bool Get(T& out) const {
-    if (size_ < sizeof(T)) {
+  bool Get(T& out, size_t min_size = sizeof(T)) const {
+    if (size_ < min_size) {
       return false;
     }
-    __builtin_memcpy(&out, bytes_, sizeof(T));
+    __builtin_memset(&out, 0, sizeof(T));
+    __builtin_memcpy(&out, bytes_, size_ < sizeof(T) ? size_ : sizeof(T));
     return true;
   }
   // What follows the first `count` bytes.

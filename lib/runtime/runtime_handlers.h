@@ -2,9 +2,8 @@
 // v1 "runtime_handler").
 //
 // Made once at start from the configuration, plus crun and runc where they are on PATH and not
-// configured. Each one's
-// `--version` and `features` are run then. A runtime that does not work is kept out and listed in
-// broken().
+// configured. Each one's `--version` and `features` are run then. A runtime that does not work is
+// kept out and listed in broken().
 //
 // Threads: immutable after Load; may be shared. Ownership: handlers live as long as this object.
 #pragma once

@@ -100,7 +100,8 @@ case "$verb" in
     echo $! > "$pid_file";;
   start) touch "$root/$id.bundle/started";;
   delete) [ -e "$root/$id" ] && kill -9 $(cat "$root/$id"); rm -f "$root/$id"; exit 0;;
-  exec) sh "$process" & echo $! > "$pid_file";;
+  # Not before this shell has gone, which would reap it.
+  exec) sh -c "sleep 0.2; exec sh '$process'" & echo $! > "$pid_file";;
 esac
 )";
 }
