@@ -92,7 +92,7 @@ def test_walk_through(daemon, crictl, tmp_path, shell):
     row, = crictl.table("ps", "-a")
     assert container.startswith(row[0]) and "Created" in row
     if daemon.kind == "berthd":
-        assert container in shell(daemon.runtime, "--root", f"{daemon.state}/runtime/{daemon.runtime}", "list")
+        assert container in shell(daemon.runtime, "list")
 
     crictl("start", container)
     row, = crictl.table("ps")

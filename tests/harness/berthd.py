@@ -34,7 +34,7 @@ class ScratchBerthd(daemon.ScratchDaemon):
         }
         for name, table in self.options.items():
             tables.setdefault(name, {}).update(table)
-        for name in ("registries.conf.d", "certs.d"):
+        for name in ("registries.conf.d", "certs.d", "conf.d"):
             os.makedirs(f"{self.base}/{name}", exist_ok=True)
         with open(f"{self.base}/registries.conf", "w", encoding="utf-8") as out:
             out.write(self.registries)
@@ -55,3 +55,7 @@ class ScratchBerthd(daemon.ScratchDaemon):
         return inside.startswith("/root/layers/") or inside.startswith("/root/berth.db") or inside in (
             "/root/layers", "/root/containers", "/root/import", "/state/ns", "/state/sandboxes", "/state/containers",
             "/state/runtime", "/state/runtime/runc", "/state/runtime/crun")
+
+    def later_descriptors(self):
+        # SQLite closes the checkpointer's descriptor only when no lock of this process hangs on the file.
+        return [f"{self.root}/berth.db"]

@@ -15,7 +15,7 @@ SERVED = {
     "Version", "Status", "RuntimeConfig", "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox",
     "PodSandboxStatus", "ListPodSandbox", "CreateContainer", "StartContainer", "StopContainer",
     "RemoveContainer", "ContainerStatus", "ListContainers", "ExecSync", "ReopenContainerLog", "ListImages",
-    "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo"}
+    "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo", "UpdateRuntimeConfig"}
 OTHERS = sorted(method.name for service in pb.DESCRIPTOR.services_by_name.values()
                 for method in service.methods if method.name not in SERVED)
 
@@ -52,6 +52,12 @@ def test_verbose_status_holds_the_configuration_as_json(any_daemon):
 def test_runtime_config_names_the_cgroup_driver(any_daemon):
     driver = any_daemon.client.RuntimeConfig().linux.cgroup_driver
     assert driver == {"systemd": pb.SYSTEMD, "cgroupfs": pb.CGROUPFS}[any_daemon.cgroup_manager]
+
+
+@pytest.mark.berth
+def test_the_kubelets_pod_cidr_is_taken_note_of(any_daemon):
+    config = pb.RuntimeConfig(network_config=pb.NetworkConfig(pod_cidr="10.1.0.0/24"))
+    any_daemon.client.UpdateRuntimeConfig(runtime_config=config)
 
 
 @pytest.mark.berth
