@@ -21,6 +21,12 @@ constexpr size_t kMaxXattrs = 1024;
 constexpr size_t kMaxXattrTotal = 1 << 20;
 constexpr long kNanosPerSecond = 1'000'000'000;
 
+// Made once and kept. Without it names are taken as they are all the same, only more slowly.
+locale_t Utf8Locale() {
+  static const locale_t locale = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  return locale;
+}
+
 // -1 means "leave as it is" to chown(2), so it is no id.
 template <typename Id>
 bool ToId(int64_t value, Id& id) {
@@ -61,17 +67,15 @@ TarReader::TarReader(ByteSource& source, const LayerLimits& limits)
   BERTH_CHECK(reader_ != nullptr);
   ::archive_read_support_filter_none(reader_);
   ::archive_read_support_format_tar(reader_);
-  own_locale_ = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  if (own_locale_ != nullptr) {
-    caller_locale_ = ::uselocale(own_locale_);
+  if (Utf8Locale() != nullptr) {
+    caller_locale_ = ::uselocale(Utf8Locale());
   }
 }
 
 TarReader::~TarReader() {
   ::archive_read_free(reader_);
-  if (own_locale_ != nullptr) {
+  if (caller_locale_ != nullptr) {
     ::uselocale(caller_locale_);
-    ::freelocale(own_locale_);
   }
 }
 

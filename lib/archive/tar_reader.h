@@ -75,7 +75,6 @@ class TarReader {
   size_t header_bytes_ = 0;
   std::string_view first_;     // read ahead to see whether there is anything at all
   absl::Status source_error_;  // what libarchive was told of only as "it failed"
-  locale_t own_locale_ = nullptr;
   locale_t caller_locale_ = nullptr;
 };
 
