@@ -2,6 +2,9 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <unistd.h>
+
+#include "grpc/support/log.h"
 #include <systemd/sd-daemon.h>
 
 #include "daemon/app/node.h"
@@ -13,6 +16,16 @@
 namespace berth::app {
 
 namespace {
+
+// How long a stop may take before what still runs is left behind, as at a crash.
+constexpr absl::Duration kStopBudget = absl::Seconds(20);
+
+// gRPC's own lines, which go to stderr in a form of their own otherwise.
+void LogLineOfGrpc(gpr_log_func_args* line) {
+  const auto level =
+      line->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug;
+  base::Log("grpc").log(level, "{}", line->message);
+}
 
 sigset_t HandledSignals() {
   sigset_t set;
@@ -32,7 +45,9 @@ void WaitForStop() {
       continue;
     }
     if (signal == SIGHUP) {
-      base::Log("app").warn("SIGHUP: the configuration is read at start only; restart berthd to apply changes, containers stay");
+      base::Log("app").warn(
+          "SIGHUP: the configuration is read at start only; restart berthd to apply changes, "
+          "containers stay");
       continue;
     }
     base::Log("app").info("stopping signal={}", signal);
@@ -46,13 +61,15 @@ void BlockSignals() {
   const sigset_t set = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
-  // One arena for all threads: handlers are many and mostly wait, and an arena each would keep what each once used.
+  // One arena for all threads: handlers are many and mostly wait, and an arena each would keep what
+  // each once used.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_TRIM_THRESHOLD, 256 << 10);
 }
 
 absl::Status Run(const config::Config& config) {
   RETURN_IF_ERROR(base::ConfigureLog(config.log.level, config.log.format));
+  gpr_set_log_function(LogLineOfGrpc);
   RETURN_IF_ERROR(base::RaiseOpenFileLimit());
   const absl::Time began = absl::Now();
   ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Create(config));
@@ -64,6 +81,11 @@ absl::Status Run(const config::Config& config) {
 
   WaitForStop();
   sd_notify(0, "STOPPING=1");
+  node->loop().After(kStopBudget, [] {
+    base::Log("app").error(
+        "a request does not end; leaving it, the next start undoes what it half made");
+    ::_exit(1);
+  });
   server->Stop();
   node->StopLoop();
   return absl::OkStatus();

@@ -3,8 +3,10 @@
 #include <map>
 #include <utility>
 
-#include "daemon/app/programs.h"
 #include "fmt/format.h"
+
+#include "daemon/app/programs.h"
+#include "daemon/app/unserved_settings.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
@@ -39,6 +41,9 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::Config& config)
   std::unique_ptr<Node> node(new Node(config));
   RETURN_IF_ERROR(base::Annotate(node->OpenRoot(), fmt::format("start on root '{}'", config.root)));
   node->loop_.Start();
+  for (const std::string& setting : UnservedSettings(config)) {
+    base::Log("app").warn("{}", setting);
+  }
   RETURN_IF_ERROR(node->BuildImages(config));
   RETURN_IF_ERROR(node->BuildPods(config));
   RETURN_IF_ERROR(node->BuildContainers(config));
@@ -51,8 +56,9 @@ Node::~Node() { loop_.Stop(); }
 absl::Status Node::OpenRoot() {
   RETURN_IF_ERROR(base::MakeDirs(paths_.root(), 0700));
   RETURN_IF_ERROR(base::MakeDirs(paths_.state(), 0700));
-  ASSIGN_OR_RETURN(lock_, RootLock::Take(paths_.Lock()));
-  for (const std::string& dir : {paths_.ContainersRoot(), paths_.NamespacesState(), paths_.SandboxesState(), paths_.ContainersState()}) {
+  ASSIGN_OR_RETURN(lock_, RootLock::Take(paths_.Lock(), paths_.state()));
+  for (const std::string& dir : {paths_.ContainersRoot(), paths_.NamespacesState(),
+                                 paths_.SandboxesState(), paths_.ContainersState()}) {
     RETURN_IF_ERROR(base::MakeDirs(dir, 0700));
   }
   ASSIGN_OR_RETURN(database_, store::Database::Open(paths_.Database()));
@@ -65,11 +71,16 @@ absl::Status Node::BuildImages(const config::Config& config) {
   snapshotter_.emplace(paths_.Layers(), mounter_);
   RETURN_IF_ERROR(snapshotter_->Prepare());
   ASSIGN_OR_RETURN(registry::RegistriesConf conf,
-                   registry::RegistriesConf::Load(config.image.registries_conf, config.image.registries_conf_dir));
-  registry_.emplace(transport_, std::make_shared<const registry::RegistriesConf>(std::move(conf)),
-                    registry::RegistryOptions{.certs_dir = config.image.certs_dir,
-                                              .auth_file = config.image.auth_file,
-                                              .progress_timeout = config.image.pull_progress_timeout});
+                   registry::RegistriesConf::Load(config.image.registries_conf,
+                                                  config.image.registries_conf_dir));
+  for (const std::string& warning : conf.warnings()) {
+    base::Log("app").warn("{}; ignoring it", warning);
+  }
+  registry_.emplace(
+      transport_, std::make_shared<const registry::RegistriesConf>(std::move(conf)),
+      registry::RegistryOptions{.certs_dir = config.image.certs_dir,
+                                .auth_file = config.image.auth_file,
+                                .progress_timeout = config.image.pull_progress_timeout});
   images_.emplace(*registry_, *snapshotter_, *image_store_,
                   image::ImageOptions{.max_parallel_downloads = config.image.max_parallel_downloads,
                                       .pinned = config.image.pinned,
@@ -80,7 +91,8 @@ absl::Status Node::BuildImages(const config::Config& config) {
 absl::Status Node::BuildPods(const config::Config& config) {
   const base::OpContext ctx = base::OpContext::WithTimeout(kProbeBudget);
   ASSIGN_OR_RETURN(cgroup::Hierarchy hierarchy, cgroup::Hierarchy::Detect());
-  ASSIGN_OR_RETURN(const cgroup::Driver driver, cgroup::ChooseDriver(ctx, config.runtime.cgroup_manager, bus_));
+  ASSIGN_OR_RETURN(const cgroup::Driver driver,
+                   cgroup::ChooseDriver(ctx, config.runtime.cgroup_manager, bus_));
   cgroups_.emplace(driver, std::move(hierarchy), bus_);
   networks_.emplace(cni::NetworkOptions{.conf_dir = config.network.conf_dir,
                                         .plugin_dirs = config.network.plugin_dirs,
@@ -89,8 +101,10 @@ absl::Status Node::BuildPods(const config::Config& config) {
   invoker_.emplace(runner_, config.network.plugin_dirs);
   ASSIGN_OR_RETURN(std::string pause, FindOwnProgram(config.runtime.pause, "berth-pause", "pause"));
   pauses_.emplace(runner_, std::move(pause));
-  sandboxes_.emplace(sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *pauses_, *cgroups_, *networks_, *invoker_},
-                     sandbox::SandboxOptions{.default_sysctls = SysctlMap(config.runtime.default_sysctls)});
+  sandboxes_.emplace(
+      sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *pauses_, *cgroups_, *networks_,
+                           *invoker_},
+      sandbox::SandboxOptions{.default_sysctls = SysctlMap(config.runtime.default_sysctls)});
   return absl::OkStatus();
 }
 
@@ -103,15 +117,19 @@ absl::Status Node::BuildContainers(const config::Config& config) {
     policies[name] = {handler.allowed_annotations, handler.privileged_without_host_devices};
   }
   const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;
-  ASSIGN_OR_RETURN(handlers_,
-                   runtime::RuntimeHandlers::Load(ctx, runner_, runtimes, config.runtime.default_handler, chosen));
+  ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(
+                                  ctx, runner_, runtimes, config.runtime.default_handler, chosen));
   for (const runtime::BrokenHandler& broken : handlers_->broken()) {
-    base::Log("app").warn("an OCI runtime does not work and is left out handler={} error=\"{}\"", broken.name, broken.error.ToString());
+    base::Log("app").warn("an OCI runtime does not work and is left out handler={} error=\"{}\"",
+                          broken.name, broken.error.ToString());
   }
-  ASSIGN_OR_RETURN(security::SeccompProfile seccomp, RuntimeDefaultProfile(config.runtime.seccomp_profile));
-  setup_.emplace(container::NodeSetup{.facts = spec::ProbeNode(cgroups_->hierarchy().version() == cgroup::Version::kV2),
-                                      .seccomp = std::make_unique<security::SeccompPolicy>(std::move(seccomp))});
-  ASSIGN_OR_RETURN(setup_->default_capabilities, security::ParseCapabilities(config.runtime.default_capabilities));
+  ASSIGN_OR_RETURN(security::SeccompProfile seccomp,
+                   RuntimeDefaultProfile(config.runtime.seccomp_profile));
+  setup_.emplace(container::NodeSetup{
+      .facts = spec::ProbeNode(cgroups_->hierarchy().version() == cgroup::Version::kV2),
+      .seccomp = std::make_unique<security::SeccompPolicy>(std::move(seccomp))});
+  ASSIGN_OR_RETURN(setup_->default_capabilities,
+                   security::ParseCapabilities(config.runtime.default_capabilities));
   ASSIGN_OR_RETURN(setup_->bounding_capabilities, security::ReadOwnBoundingSet());
   for (const std::string& limit : config.runtime.default_ulimits) {
     ASSIGN_OR_RETURN(spec::Ulimit ulimit, spec::ParseUlimit(limit));
@@ -119,8 +137,10 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   }
   setup_->handlers = std::move(policies);
   setup_->daemon_dirs = {paths_.root(), paths_.state()};
-  ASSIGN_OR_RETURN(std::string monitor, FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
-  containers_.emplace(container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_, *cgroups_, *handlers_, *images_, *sandboxes_},
+  ASSIGN_OR_RETURN(std::string monitor,
+                   FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
+  containers_.emplace(container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_,
+                                               *cgroups_, *handlers_, *images_, *sandboxes_},
                       std::move(monitor), *setup_);
   return absl::OkStatus();
 }
@@ -128,7 +148,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
 absl::Status Node::Recover() {
   ASSIGN_OR_RETURN(store::RecordStore::All all, records_->Load());
   for (const std::string& unreadable : all.unreadable) {
-    base::Log("app").error("a record in the database cannot be read and is left as it is: {}", unreadable);
+    base::Log("app").error("a record in the database cannot be read and is left as it is: {}",
+                           unreadable);
   }
   // What containers stand on is known before images may let layers go.
   images_->SetLayersInUse([this] { return containers_->LayersInUse(); });

@@ -1,6 +1,8 @@
-// Node: everything that berthd consists of below its gRPC services, in the order of construction; destroyed in reverse.
+// Node: everything that berthd consists of below its gRPC services, in the order of construction;
+// destroyed in reverse.
 //
-// Threads: Create and StopLoop on the main thread; what it hands out says for itself. After StopLoop no callback runs any more.
+// Threads: Create and StopLoop on the main thread; what it hands out says for itself. After
+// StopLoop no callback runs any more.
 #pragma once
 
 #include <memory>
@@ -8,6 +10,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+
 #include "daemon/app/root_lock.h"
 #include "daemon/config/config.h"
 #include "lib/base/event_loop.h"
@@ -33,13 +36,14 @@ namespace berth::app {
 
 class Node {
  public:
-  // Builds all of it and takes over what an earlier berthd left. kFailedPrecondition: another berthd has the root, no OCI runtime
-  // works, no cgroups are mounted; others as the parts say.
+  // Builds all of it and takes over what an earlier berthd left. kFailedPrecondition: another
+  // berthd has the root, no OCI runtime works, no cgroups are mounted; others as the parts say.
   static absl::StatusOr<std::unique_ptr<Node>> Create(const config::Config& config);
   ~Node();
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
+  base::EventLoop& loop() { return loop_; }
   void StopLoop() { loop_.Stop(); }
 
   const store::Paths& paths() const { return paths_; }

@@ -10,7 +10,8 @@
 
 namespace berth::app {
 
-absl::StatusOr<std::string> FindOwnProgram(const std::string& configured, const std::string& name, const std::string& folder) {
+absl::StatusOr<std::string> FindOwnProgram(const std::string& configured, const std::string& name,
+                                           const std::string& folder) {
   std::vector<std::string> places;
   if (!configured.empty()) {
     places = {configured};
@@ -19,7 +20,8 @@ absl::StatusOr<std::string> FindOwnProgram(const std::string& configured, const 
     const ssize_t size = ::readlink("/proc/self/exe", self, sizeof(self) - 1);
     const std::string exe(self, size > 0 ? static_cast<size_t>(size) : 0);
     const std::string dir = exe.substr(0, exe.rfind('/'));
-    places = {dir + "/../libexec/berth/" + name, BERTH_LIBEXECDIR "/" + name, dir + "/" + name, dir + "/../" + folder + "/" + name};
+    places = {dir + "/../libexec/berth/" + name, BERTH_LIBEXECDIR "/" + name, dir + "/" + name,
+              dir + "/../" + folder + "/" + name};
   }
   for (const std::string& place : places) {
     if (::access(place.c_str(), X_OK) == 0) {
@@ -29,8 +31,9 @@ absl::StatusOr<std::string> FindOwnProgram(const std::string& configured, const 
       return path;
     }
   }
-  return absl::NotFoundError(fmt::format("find program '{}': it is none of {}; install berth whole, or set it in [runtime]", name,
-                                         fmt::join(places, ", ")));
+  return absl::NotFoundError(fmt::format(
+      "find program '{}': it is none of {}; install berth whole, or set it in [runtime]", name,
+      fmt::join(places, ", ")));
 }
 
 }  // namespace berth::app

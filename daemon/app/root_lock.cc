@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -10,12 +11,13 @@
 #include <cstring>
 
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/status.h"
 
 namespace berth::app {
 
-absl::StatusOr<RootLock> RootLock::Take(const std::string& path) {
+absl::StatusOr<RootLock> RootLock::Take(const std::string& path, const std::string& state) {
   ASSIGN_OR_RETURN(base::UniqueFd fd, base::OpenFile(path, O_RDWR | O_CREAT, 0600));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) {
@@ -23,15 +25,26 @@ absl::StatusOr<RootLock> RootLock::Take(const std::string& path) {
     }
     const std::string holder = base::ReadFd(fd.get(), 64).value_or("");
     return absl::FailedPreconditionError(
-        fmt::format("lock '{}': another berthd uses this root (pid {}); stop it, or give this one another --root and --state", path,
-                    holder.empty() ? "unknown" : holder));
+        fmt::format("lock '{}': another berthd uses this root (pid {}); stop it, or give this one "
+                    "another --root and --state",
+                    path, holder.empty() ? "unknown" : holder));
   }
   const std::string pid = std::to_string(::getpid());
   if (::ftruncate(fd.get(), 0) != 0) {
     return base::ErrnoStatus(errno, fmt::format("write '{}'", path));
   }
   RETURN_IF_ERROR(base::Annotate(base::WriteFd(fd.get(), pid), fmt::format("write '{}'", path)));
-  return RootLock(std::move(fd));
+  ASSIGN_OR_RETURN(base::UniqueFd state_fd, base::OpenFile(state, O_RDONLY | O_DIRECTORY));
+  if (::flock(state_fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) {
+      return base::ErrnoStatus(errno, fmt::format("lock '{}'", state));
+    }
+    return absl::FailedPreconditionError(
+        fmt::format("lock '{}': a berthd with another root uses this state directory; give this "
+                    "one another --state",
+                    state));
+  }
+  return RootLock(std::move(fd), std::move(state_fd));
 }
 
 absl::Status CheckSocketFree(const std::string& path) {
@@ -39,16 +52,30 @@ absl::Status CheckSocketFree(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof(address.sun_path)) {
     return absl::InvalidArgumentError(
-        fmt::format("socket path '{}' is longer than the {} bytes the system allows", path, sizeof(address.sun_path) - 1));
+        fmt::format("socket path '{}' is longer than the {} bytes the system allows", path,
+                    sizeof(address.sun_path) - 1));
   }
   std::memcpy(address.sun_path, path.c_str(), path.size());
+  struct stat info = {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    return errno == ENOENT ? absl::OkStatus()
+                           : base::ErrnoStatus(errno, fmt::format("look at '{}'", path));
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return absl::FailedPreconditionError(
+        fmt::format("listen on '{}': there is something else than a socket; remove it, or give "
+                    "this berthd another --listen",
+                    path));
+  }
   const base::UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) {
     return base::ErrnoStatus(errno, "make socket");
   }
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0) {
     return absl::FailedPreconditionError(
-        fmt::format("listen on '{}': another process answers there; stop it, or give this berthd another --listen", path));
+        fmt::format("listen on '{}': another process answers there; stop it, or give this berthd "
+                    "another --listen",
+                    path));
   }
   return absl::OkStatus();
 }

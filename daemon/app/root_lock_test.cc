@@ -9,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "lib/base/file.h"
 
 namespace berth::app {
@@ -27,13 +28,30 @@ class RootLockTest : public ::testing::Test {
 
 TEST_F(RootLockTest, TheSecondIsToldWhoHasIt) {
   {
-    const auto first = RootLock::Take(dir_ + "/lock");
+    const auto first = RootLock::Take(dir_ + "/lock", dir_);
     ASSERT_TRUE(first.ok()) << first.status();
-    const auto second = RootLock::Take(dir_ + "/lock");
+    const auto second = RootLock::Take(dir_ + "/lock", dir_);
     EXPECT_TRUE(absl::IsFailedPrecondition(second.status()));
-    EXPECT_THAT(std::string(second.status().message()), ::testing::HasSubstr(std::to_string(::getpid())));
+    EXPECT_THAT(std::string(second.status().message()),
+                ::testing::HasSubstr(std::to_string(::getpid())));
   }
-  EXPECT_TRUE(RootLock::Take(dir_ + "/lock").ok());
+  EXPECT_TRUE(RootLock::Take(dir_ + "/lock", dir_).ok());
+}
+
+TEST_F(RootLockTest, TwoRootsDoNotShareAState) {
+  const auto first = RootLock::Take(dir_ + "/lock", dir_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const auto second = RootLock::Take(dir_ + "/other", dir_);
+  EXPECT_TRUE(absl::IsFailedPrecondition(second.status()));
+  EXPECT_THAT(std::string(second.status().message()),
+              ::testing::HasSubstr("another root uses this state directory"));
+}
+
+TEST_F(RootLockTest, AFileInTheSocketsPlaceIsNotTouched) {
+  ASSERT_TRUE(base::WriteFile(dir_ + "/s", "precious", 0600).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(CheckSocketFree(dir_ + "/s")));
+  EXPECT_TRUE(absl::IsFailedPrecondition(CheckSocketFree(dir_)));
+  EXPECT_EQ(*base::ReadFile(dir_ + "/s", 100), "precious");
 }
 
 TEST_F(RootLockTest, ALivingSocketIsNotTakenOver) {

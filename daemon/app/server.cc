@@ -6,13 +6,14 @@
 #include <chrono>
 
 #include "absl/time/time.h"
-#include "daemon/cri/admin_service.h"
-#include "daemon/cri/image_service.h"
-#include "daemon/cri/runtime_service.h"
 #include "fmt/format.h"
 #include "grpcpp/resource_quota.h"
 #include "grpcpp/server.h"
 #include "grpcpp/server_builder.h"
+
+#include "daemon/cri/admin_service.h"
+#include "daemon/cri/image_service.h"
+#include "daemon/cri/runtime_service.h"
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
@@ -30,11 +31,11 @@ constexpr int kMaxMessageBytes = 80 << 20;
 
 struct Server::Parts {
   Parts(const config::Config& config, Node& node)
-      : runtime({node.sandboxes(), node.containers(), node.images(), node.networks(), node.handlers(), node.paths(),
-                 node.cgroups().driver(), config::ToToml(config)}),
+      : runtime({node.sandboxes(), node.containers(), node.images(), node.networks(),
+                 node.handlers(), node.paths(), node.cgroups().driver(), config::ToToml(config)}),
         images(node.images(), node.paths().root()),
-        admin({node.sandboxes(), node.containers(), node.images(), node.networks(), node.handlers(), node.cgroups(), node.paths(),
-               config.api.listen, config::ToToml(config)}) {}
+        admin({node.sandboxes(), node.containers(), node.images(), node.networks(), node.handlers(),
+               node.cgroups(), node.paths(), config.api.listen, config::ToToml(config)}) {}
 
   cri::RuntimeService runtime;
   cri::ImageService images;
@@ -66,9 +67,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const config::Config& con
   builder.RegisterService(&parts->runtime);
   builder.RegisterService(&parts->images);
   builder.RegisterService(&parts->admin);
+  // The socket is never open to others, not even for the moment before its mode is set.
+  const mode_t old_mask = ::umask(0117);
   parts->server = builder.BuildAndStart();
+  ::umask(old_mask);
   if (parts->server == nullptr || port == 0) {
-    return absl::UnavailableError(fmt::format("listen on '{}': see the lines before; does its directory exist and allow it?", path));
+    return absl::UnavailableError(fmt::format(
+        "listen on '{}': see the lines before; does its directory exist and allow it?", path));
   }
   if (::chmod(path.c_str(), 0660) != 0) {
     return base::ErrnoStatus(errno, fmt::format("set the mode of '{}'", path));
@@ -80,7 +85,8 @@ void Server::Stop() {
   if (parts_->server == nullptr) {
     return;
   }
-  parts_->server->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(kStopBudget));
+  parts_->server->Shutdown(std::chrono::system_clock::now() +
+                           absl::ToChronoMilliseconds(kFinishBudget));
   parts_->server->Wait();
   parts_->server.reset();
 }

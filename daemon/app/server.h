@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+
 #include "daemon/app/node.h"
 #include "daemon/config/config.h"
 
@@ -13,16 +14,17 @@ namespace berth::app {
 
 class Server {
  public:
-  // Listens (mode 0660; a leftover socket is replaced) and serves. kFailedPrecondition: another process answers on the socket;
-  // kUnavailable: the socket cannot be made.
+  // Listens (mode 0660; a leftover socket is replaced) and serves. kFailedPrecondition: another
+  // process answers on the socket; kUnavailable: the socket cannot be made.
   static absl::StatusOr<std::unique_ptr<Server>> Create(const config::Config& config, Node& node);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // No new requests; running ones are cancelled and waited for, at most kStopBudget. Idempotent.
+  // No new requests; running ones may end by themselves for kFinishBudget, are then cancelled, and
+  // waited for: what they half made they undo. Idempotent.
   void Stop();
-  static constexpr absl::Duration kStopBudget = absl::Seconds(10);
+  static constexpr absl::Duration kFinishBudget = absl::Seconds(1);
 
  private:
   struct Parts;

@@ -59,6 +59,8 @@ absl::Status ParseProcess(const api::ContainerConfig& config, model::ContainerSp
   return absl::OkStatus();
 }
 
+bool HasDotDot(const std::string& path) { return (path + '/').find("/../") != std::string::npos; }
+
 absl::Status CheckMountSource(const std::string& field, const api::Mount& mount) {
   if (!mount.has_image()) {
     RETURN_IF_ERROR(CheckAbsolutePath(field + ".host_path", mount.host_path()));
@@ -74,6 +76,10 @@ absl::Status CheckMountSource(const std::string& field, const api::Mount& mount)
 
 absl::StatusOr<model::MountSpec> ParseMount(const std::string& field, const api::Mount& mount) {
   RETURN_IF_ERROR(CheckAbsolutePath(field + ".container_path", mount.container_path()));
+  if (HasDotDot(mount.container_path())) {
+    return FieldError(field + ".container_path",
+                      fmt::format("'{}' contains '..'", OneLine(mount.container_path())));
+  }
   RETURN_IF_ERROR(CheckMountSource(field, mount));
   if (!api::MountPropagation_IsValid(mount.propagation())) {
     return FieldError(field + ".propagation", fmt::format("has the unknown value {}",

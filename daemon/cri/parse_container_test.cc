@@ -245,6 +245,8 @@ TEST(ParseContainerTest, RefusesMountsAndDevices) {
       {[](R& r) { Mount(r).clear_container_path(); }, "config.mounts[0].container_path is missing"},
       {[](R& r) { Mount(r).set_container_path("data"); },
        "config.mounts[0].container_path 'data' is not an absolute path"},
+      {[](R& r) { Mount(r).set_container_path("/a/.."); },
+       "config.mounts[0].container_path '/a/..' contains '..'"},
       {[](R& r) { Mount(r).clear_host_path(); }, "config.mounts[0].host_path is missing"},
       {[](R& r) { Mount(r).mutable_image()->set_image("x"); },
        "config.mounts[0] has both a host_path and an image"},

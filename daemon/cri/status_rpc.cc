@@ -1,8 +1,7 @@
-// CRI v1 Version, Status, RuntimeConfig, UpdateRuntimeConfig.
+// CRI v1 Version, Status, RuntimeConfig.
 #include "fmt/format.h"
 
 #include "daemon/cri/call.h"
-#include "daemon/cri/fields.h"
 #include "daemon/cri/render_node.h"
 #include "daemon/cri/runtime_service.h"
 #include "daemon/cri/text.h"
@@ -18,14 +17,9 @@ grpc::Status RuntimeService::Version(grpc::ServerContext*, const api::VersionReq
   return grpc::Status::OK;
 }
 
-std::string RuntimeService::NodeInfo() {
-  std::string pod_cidr;
-  {
-    base::MutexLock lock(mu_);
-    pod_cidr = pod_cidr_;
-  }
-  return fmt::format(R"({{"defaultRuntime":{},"podCIDR":{},"toml":{}}})",
-                     JsonString(deps_.handlers.default_handler().name), JsonString(pod_cidr),
+std::string RuntimeService::NodeInfo() const {
+  return fmt::format(R"({{"defaultRuntime":{},"toml":{}}})",
+                     JsonString(deps_.handlers.default_handler().name),
                      JsonString(deps_.config_toml));
 }
 
@@ -46,27 +40,6 @@ grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext* context,
                                            api::RuntimeConfigResponse* response) {
   Call call("RuntimeConfig", Call::Kind::kRead, context);
   response->mutable_linux()->set_cgroup_driver(RenderDriver(deps_.cgroup_driver));
-  return call.End(absl::OkStatus());
-}
-
-// The pods' address range is told for runtimes that have something to do with it ("if empty,
-// runtimes should omit it"). Berth's pods get their addresses from CNI, whose configuration is the
-// cluster's; so the range is kept and shown (Status, verbose), which is all there is to do, and the
-// kubelet, which takes an error for a node whose network is not set up, is told OK.
-grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext* context,
-                                                 const api::UpdateRuntimeConfigRequest* request,
-                                                 api::UpdateRuntimeConfigResponse*) {
-  Call call("UpdateRuntimeConfig", Call::Kind::kChange, context);
-  const std::string& pod_cidr = request->runtime_config().network_config().pod_cidr();
-  call.Note("pod_cidr", pod_cidr);
-  if (absl::Status status = CheckWord("runtime_config.network_config.pod_cidr", pod_cidr);
-      !status.ok()) {
-    return call.End(status);
-  }
-  if (!pod_cidr.empty()) {
-    base::MutexLock lock(mu_);
-    pod_cidr_ = pod_cidr;
-  }
   return call.End(absl::OkStatus());
 }
 

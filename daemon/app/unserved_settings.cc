@@ -1,0 +1,64 @@
+#include "daemon/app/unserved_settings.h"
+
+#include <algorithm>
+#include <array>
+
+#include "fmt/format.h"
+
+#include "lib/base/file.h"
+
+namespace berth::app {
+
+namespace {
+
+constexpr size_t kMaxPolicyBytes = 1 << 20;
+constexpr std::array kDemands = {"\"reject\"", "\"signedBy\"", "\"sigstoreSigned\""};
+
+// Whether a signature policy (containers-policy.json(5)) has a rule besides
+// "insecureAcceptAnything".
+bool DemandsSignatures(const std::string& path) {
+  const std::string policy = path.empty() ? "" : base::ReadFile(path, kMaxPolicyBytes).value_or("");
+  return std::any_of(kDemands.begin(), kDemands.end(),
+                     [&](const char* rule) { return policy.find(rule) != std::string::npos; });
+}
+
+bool HasHooks(const std::string& dir) {
+  const std::vector<std::string> names = base::ListDir(dir).value_or(std::vector<std::string>());
+  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.size() > 5 && name.compare(name.size() - 5, 5, ".json") == 0;
+  });
+}
+
+}  // namespace
+
+std::vector<std::string> UnservedSettings(const config::Config& config, const std::string& sys) {
+  std::vector<std::string> settings;
+  if (!config.metrics.listen.empty()) {
+    settings.push_back("metrics.listen is set, but this version has no metrics to serve");
+  }
+  if (DemandsSignatures(config.image.policy)) {
+    settings.push_back(
+        fmt::format("the policy '{}' demands signatures or rejects images, but this version checks "
+                    "no signatures: "
+                    "images are pulled without",
+                    config.image.policy));
+  }
+  for (const std::string& dir : config.runtime.hooks_dirs) {
+    if (HasHooks(dir)) {
+      settings.push_back(
+          fmt::format("there are OCI hooks in '{}', but this version runs none", dir));
+    }
+  }
+  if (!config.runtime.apparmor_profile.empty() &&
+      base::ReadFile(sys + "/module/apparmor/parameters/enabled", 16).value_or("").rfind('Y', 0) ==
+          0) {
+    settings.push_back(
+        fmt::format("this version does not load the AppArmor profile '{}': containers that name no "
+                    "profile of their own "
+                    "run without one",
+                    config.runtime.apparmor_profile));
+  }
+  return settings;
+}
+
+}  // namespace berth::app
