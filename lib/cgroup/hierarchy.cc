@@ -53,10 +53,12 @@ std::string Unescape(const std::string& text) {
 
 // Mount options that are no controllers.
 bool IsController(const std::string& option) {
-  static const std::set<std::string> kControllers = {
+  constexpr std::string_view kControllers[] = {
       "cpu",     "cpuacct",    "cpuset",  "memory",   "devices", "freezer", "blkio", "pids",
       "hugetlb", "perf_event", "net_cls", "net_prio", "rdma",    "misc",    "dmem",  "debug"};
-  return kControllers.count(option) != 0 || absl::StartsWith(option, "name=");
+  return absl::StartsWith(option, "name=") ||
+         std::find(std::begin(kControllers), std::end(kControllers), option) !=
+             std::end(kControllers);
 }
 
 struct MountLine {

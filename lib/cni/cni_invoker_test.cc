@@ -192,17 +192,20 @@ TEST_F(CniInvokerTest, FailedAddIsUndoneByDelOfTheWholeChain) {
 
 TEST_F(CniInvokerTest, UndoHasItsOwnTime) {
   bool cancelled = false;
+  int undone = 0;
   const base::OpContext ctx(absl::InfiniteFuture(), [&] { return cancelled; });
   answer_ = [&](const base::ProcessSpec&, std::string_view) -> absl::StatusOr<base::RunResult> {
     if (!cancelled) {
       cancelled = true;
       return absl::CancelledError("the caller went away");
     }
+    ++undone;
     return FakeProcessRunner::Exits(0, "");
   };
   const CniInvoker invoker(runner_, {root_});
   const absl::Status status = invoker.Add(ctx, *invoker.Plan(Network("1.0.0"), Pod())).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(undone, 3);  // started, not just asked for
   EXPECT_THAT(Commands(), ElementsAre("ADD one", "DEL three", "DEL two", "DEL one"));
 }
 

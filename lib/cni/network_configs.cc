@@ -157,8 +157,11 @@ void NetworkConfigs::Reload() {
   std::vector<Invalid> news;
   {
     base::MutexLock lock(mu_);
-    std::copy_if(fresh.invalid.begin(), fresh.invalid.end(), std::back_inserter(news),
-                 [&](const Invalid& one) { return Differs(loaded_.invalid, one); });
+    for (const Invalid& one : fresh.invalid) {
+      if (Differs(loaded_.invalid, one)) {
+        news.push_back(one);
+      }
+    }
     loaded_ = std::move(fresh);
   }
   for (const Invalid& one : news) {
@@ -238,7 +241,7 @@ absl::StatusOr<std::string> FindPlugin(const std::vector<std::string>& plugin_di
         fmt::format("cni plugin '{}' is not the name of a program", type));
   }
   for (const std::string& dir : plugin_dirs) {
-    std::string path = dir + "/" + type;
+    std::string path = fmt::format("{}/{}", dir, type);
     struct stat st = {};
     if (::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode) &&
         ::access(path.c_str(), X_OK) == 0) {

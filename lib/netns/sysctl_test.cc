@@ -48,9 +48,9 @@ TEST(Sysctl, RefusesWhatIsNotNamespaced) {
 }
 
 TEST(Sysctl, RefusesPathsThatLeave) {
-  for (const char* name :
-       {"net/../kernel/core_pattern", "net//ipv4", "/net/ipv4/ip_forward", "net.ipv4.", ".net",
-        "net/./x", "net/ipv4/..", "", "net.ipv4 .x", "net.ipv4\n.x", "net.a+b", "net.a=b"}) {
+  for (const char* name : {"net/../kernel/core_pattern", "net//ipv4", "/net/ipv4/ip_forward",
+                           "net.ipv4.", ".net", "net/./x", "net/.hidden", "net/ipv4/..", "",
+                           "net.ipv4 .x", "net.ipv4\n.x", "net.a+b", "net.a=b"}) {
     EXPECT_EQ(Plan(name, "1").status().code(), absl::StatusCode::kInvalidArgument)
         << "'" << name << "'";
   }
