@@ -90,8 +90,10 @@ TEST_F(HierarchyRootTest, ROOT_MovesKillsRemoves) {
 TEST_F(HierarchyRootTest, ROOT_KillsWhatForks) {
   const std::string cgroup = parent_ + "/forks";
   ASSERT_TRUE(hierarchy_->Create(cgroup).ok());
-  base::Process process =
-      Start("while :; do (sleep 0.01; sleep 1000) & (sleep 0.01) & sleep 0.005; done");
+  // Bounded, so that a broken KillAll leaves nothing for long.
+  base::Process process = Start(
+      "i=0; while [ $i -lt 400 ]; do i=$((i+1)); (sleep 0.01; sleep 20) & (sleep 0.01) & sleep "
+      "0.005; done");
   ASSERT_TRUE(hierarchy_->AddProcess(cgroup, process.pid()).ok());
   ::usleep(50'000);  // let it fork into the cgroup
   EXPECT_TRUE(hierarchy_->KillAll(ctx_, cgroup).ok());
