@@ -59,3 +59,10 @@ class ScratchBerthd(daemon.ScratchDaemon):
     def later_descriptors(self):
         # SQLite closes the checkpointer's descriptor only when no lock of this process hangs on the file.
         return [f"{self.root}/berth.db"]
+
+    def layers(self):
+        """The folders of unpacked layers; number 0 is the empty one that overlayfs wants below a single layer."""
+        try:
+            return sorted(name for name in os.listdir(f"{self.root}/layers") if name != "0")
+        except FileNotFoundError:
+            return []

@@ -19,16 +19,9 @@ def refused(daemon, reference, timeout=60, **fields):
     with pytest.raises(grpc.RpcError) as error:
         daemon.pull(reference, timeout=timeout, **fields)
     assert not daemon.client.ImageStatus(image=pb.ImageSpec(image=reference)).HasField("image")
-    left = leaks.settle(lambda: _layers(daemon), 5)
+    left = leaks.settle(daemon.layers, 5)
     assert not left, f"layers of a refused image: {left}"
     return error.value
-
-
-def _layers(daemon):
-    try:
-        return os.listdir(f"{daemon.root}/layers")
-    except FileNotFoundError:
-        return []
 
 
 @pytest.fixture(autouse=True)
@@ -304,14 +297,9 @@ def test_a_full_disk(scratch, fault_registry, shell):
         assert "space" in error.details().lower()
         assert daemon.pull(fault_registry.serve("disk/fits", image())), "the disk is not usable any more"
         daemon.stop()
-        assert not _leftover_layers(daemon, 1)
+        assert len(daemon.layers()) == 1
     finally:
         if daemon.process:
             daemon.stop()
         shell("umount", daemon.root)
         daemon.baseline = None
-
-
-def _leftover_layers(daemon, expected):
-    names = _layers(daemon)
-    return names if len(names) != expected else []

@@ -219,7 +219,7 @@ def test_killed_during_a_pull(scratch, fault_registry):
             pulling.result(timeout=30)
     daemon.start()
     assert not daemon.client.ListImages().images
-    assert not os.listdir(f"{daemon.root}/layers"), "half a layer was kept"
+    assert not daemon.layers(), "half a layer was kept"
     assert daemon.pull(reference)
 
 

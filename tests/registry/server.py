@@ -64,7 +64,8 @@ class DockerRegistry:
                 out.write(entry.strip() + "\n")
             document["auth"] = {"htpasswd": {"realm": "berth tests", "path": path}}
         elif self.auth == "token":
-            self.tokens = token_server.TokenServer(self.scratch, USER, PASSWORD)
+            self.tokens = token_server.TokenServer(
+                self.scratch, USER, PASSWORD, tls=(certificate, key) if self.tls else None)
             self.tokens.start()
             document["auth"] = {"token": {
                 "realm": self.tokens.realm, "service": self.tokens.service,

@@ -7,6 +7,7 @@ import base64
 import http.server
 import json
 import secrets
+import ssl
 import subprocess
 import threading
 import time
@@ -23,14 +24,20 @@ class TokenServer:
     issuer = "berth-test-issuer"
     service = "berth-test-registry"
 
-    def __init__(self, folder, user, password, anonymous=False):
+    def __init__(self, folder, user, password, anonymous=False, tls=None):
+        """tls: (certificate, key) to serve HTTPS with."""
         self.certificate, self.key = keys.signing_certificate(folder)
         self.user, self.password, self.anonymous = user, password, anonymous
         self.requests = []
         self.lifetime = 300
         self.field = "token"
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.realm = f"http://127.0.0.1:{self.server.server_port}/token"
+        if tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*tls)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.host = f"127.0.0.1:{self.server.server_port}"
+        self.realm = f"{'https' if tls else 'http'}://{self.host}/token"
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
 
     def start(self):
