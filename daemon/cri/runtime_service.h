@@ -14,6 +14,7 @@
 
 #include "daemon/cri/cri_api.h"
 #include "daemon/cri/list_filter.h"
+#include "lib/base/mutex.h"
 #include "lib/cgroup/cgroup_path.h"
 #include "lib/cni/network_configs.h"
 #include "lib/container/container_service.h"
@@ -51,6 +52,7 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_RPC(Version);
   BERTH_RPC(Status);
   BERTH_RPC(RuntimeConfig);
+  BERTH_RPC(UpdateRuntimeConfig);
 
   BERTH_RPC(RunPodSandbox);
   BERTH_RPC(StopPodSandbox);
@@ -69,7 +71,6 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_RPC(ExecSync);
 
   // Not served by this version.
-  BERTH_RPC(UpdateRuntimeConfig);
   BERTH_RPC(UpdateContainerResources);
   BERTH_RPC(Exec);
   BERTH_RPC(Attach);
@@ -112,9 +113,11 @@ class RuntimeService final : public api::RuntimeService::Service {
   absl::Status Show(const api::ContainerStatusRequest& request,
                     api::ContainerStatusResponse& response);
   // Value of info["config"] in a verbose Status: JSON.
-  std::string NodeInfo() const;
+  std::string NodeInfo();
 
   const RuntimeServiceDeps deps_;
+  base::Mutex mu_;  // leaf
+  std::string pod_cidr_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace berth::cri

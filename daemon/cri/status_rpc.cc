@@ -1,7 +1,8 @@
-// CRI v1 Version, Status, RuntimeConfig.
+// CRI v1 Version, Status, RuntimeConfig, UpdateRuntimeConfig.
 #include "fmt/format.h"
 
 #include "daemon/cri/call.h"
+#include "daemon/cri/fields.h"
 #include "daemon/cri/render_node.h"
 #include "daemon/cri/runtime_service.h"
 #include "daemon/cri/text.h"
@@ -17,9 +18,14 @@ grpc::Status RuntimeService::Version(grpc::ServerContext*, const api::VersionReq
   return grpc::Status::OK;
 }
 
-std::string RuntimeService::NodeInfo() const {
-  return fmt::format(R"({{"defaultRuntime":{},"toml":{}}})",
-                     JsonString(deps_.handlers.default_handler().name),
+std::string RuntimeService::NodeInfo() {
+  std::string pod_cidr;
+  {
+    base::MutexLock lock(mu_);
+    pod_cidr = pod_cidr_;
+  }
+  return fmt::format(R"({{"defaultRuntime":{},"podCIDR":{},"toml":{}}})",
+                     JsonString(deps_.handlers.default_handler().name), JsonString(pod_cidr),
                      JsonString(deps_.config_toml));
 }
 
@@ -40,6 +46,27 @@ grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext* context,
                                            api::RuntimeConfigResponse* response) {
   Call call("RuntimeConfig", Call::Kind::kRead, context);
   response->mutable_linux()->set_cgroup_driver(RenderDriver(deps_.cgroup_driver));
+  return call.End(absl::OkStatus());
+}
+
+// Tells of the pods' address range. Berth's pods get their addresses from CNI, whose configuration is
+// the cluster's, so all there is to do is to keep it and show it (Status, verbose). The answer is OK
+// because nothing is left undone; a kubelet that got an error here would write its whole node status to
+// the API server every few seconds.
+grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext* context,
+                                                 const api::UpdateRuntimeConfigRequest* request,
+                                                 api::UpdateRuntimeConfigResponse*) {
+  Call call("UpdateRuntimeConfig", Call::Kind::kChange, context);
+  const std::string& pod_cidr = request->runtime_config().network_config().pod_cidr();
+  call.Note("pod_cidr", pod_cidr);
+  if (absl::Status status = CheckWord("runtime_config.network_config.pod_cidr", pod_cidr);
+      !status.ok()) {
+    return call.End(status);
+  }
+  if (!pod_cidr.empty()) {
+    base::MutexLock lock(mu_);
+    pod_cidr_ = pod_cidr;
+  }
   return call.End(absl::OkStatus());
 }
 

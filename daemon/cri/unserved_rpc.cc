@@ -5,14 +5,6 @@
 
 namespace berth::cri {
 
-// It says which addresses the pods get. Berth's get them from CNI, whose configuration is the
-// cluster's: an OK would promise what is not done. The kubelet logs the error and goes on.
-grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext*,
-                                                 const api::UpdateRuntimeConfigRequest*,
-                                                 api::UpdateRuntimeConfigResponse*) {
-  return NotImplemented("UpdateRuntimeConfig");
-}
-
 grpc::Status RuntimeService::UpdateContainerResources(grpc::ServerContext*,
                                                       const api::UpdateContainerResourcesRequest*,
                                                       api::UpdateContainerResourcesResponse*) {
