@@ -70,7 +70,7 @@ std::string StatusText(const v1::NodeStatusResponse& status) {
   std::string text = fmt::format("berthd {}, pid {}, up {}\n", status.version(), status.pid(),
                                  HumanDuration(status.uptime_ns()));
   text += Row("socket", status.socket());
-  text += Row("root", fmt::format("{} ({} in {} files)", status.root(),
+  text += Row("root", fmt::format("{} (overlay, {} in {} files)", status.root(),
                                   HumanBytes(status.storage().used_bytes()),
                                   status.storage().used_inodes()));
   text += Row("state", status.state());
@@ -110,7 +110,8 @@ std::string StatusJson(const v1::NodeStatusResponse& status) {
       {"state", status.state()},
       {"socket", status.socket()},
       {"storage",
-       {{"used_bytes", status.storage().used_bytes()},
+       {{"driver", "overlay"},
+        {"used_bytes", status.storage().used_bytes()},
         {"used_inodes", status.storage().used_inodes()}}},
       {"counts",
        {{"images", counts.images()},

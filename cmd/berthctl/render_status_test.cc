@@ -44,7 +44,7 @@ v1::NodeStatusResponse Example() {
 TEST(StatusText, SaysEverything) {
   EXPECT_EQ(StatusText(Example()), R"(berthd 0.1.0, pid 4711, up 3h12m
 socket      unix:///run/berth/berth.sock
-root        /var/lib/berth (1.5 KiB in 77 files)
+root        /var/lib/berth (overlay, 1.5 KiB in 77 files)
 state       /run/berth
 images      3
 pods        2 ready, 1 not ready

@@ -16,6 +16,7 @@
 #include "lib/spec/container_spec.h"
 #include "lib/spec/devices.h"
 #include "lib/spec/mount_sources.h"
+#include "lib/spec/process.h"
 #include "lib/spec/rootfs.h"
 #include "lib/spec/user.h"
 
@@ -111,8 +112,11 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, Container& cont
                                                       .work = deps_.paths.Work(record.id),
                                                       .target = deps_.paths.Rootfs(record.id),
                                                       .is_volatile = true}));
-  RETURN_IF_ERROR(WriteBundle(ctx, record, sandbox, image));
-  ASSIGN_OR_RETURN(const runtime::MonitorState state, SpawnMonitor(ctx, record));
+  ASSIGN_OR_RETURN(const std::string command, WriteBundle(record, sandbox, image));
+  const absl::StatusOr<runtime::MonitorState> spawned = SpawnMonitor(ctx, record);
+  // Not every runtime says what it could not run.
+  RETURN_IF_ERROR(base::Annotate(spawned.status(), fmt::format("with command '{}'", command)));
+  const runtime::MonitorState& state = *spawned;
   record.pid = state.container.pid;
   record.pid_start = state.container.start_time;
   record.monitor_pid = state.monitor.pid;
@@ -124,9 +128,8 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, Container& cont
   return absl::OkStatus();
 }
 
-absl::Status ContainerService::WriteBundle(const base::OpContext& ctx, model::ContainerRecord& record,
-                                           const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image) {
-  (void)ctx;
+absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord& record, const sandbox::SandboxPtr& sandbox,
+                                                          const model::ImageRecord& image) {
   ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(image.config));
   ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
   ASSIGN_OR_RETURN(const base::UniqueFd root, base::OpenFile(deps_.paths.Rootfs(record.id), O_PATH | O_DIRECTORY));
@@ -191,7 +194,9 @@ absl::Status ContainerService::WriteBundle(const base::OpContext& ctx, model::Co
   }
   RETURN_IF_ERROR(spec::PrepareRootfs(root.get(), output.rootfs_dirs));
   RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleConfig(record.id), output.config_json, 0600));
-  return base::WriteFile(deps_.paths.BundleProcess(record.id), output.process_json, 0600);
+  RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleProcess(record.id), output.process_json, 0600));
+  ASSIGN_OR_RETURN(const std::vector<std::string> args, spec::AssembleArgs(prepared, config));
+  return args.front();
 }
 
 absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(const base::OpContext& ctx,

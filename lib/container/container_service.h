@@ -99,8 +99,9 @@ class ContainerService {
   // container_create.cc
   absl::Status Build(const base::OpContext& ctx, Container& container, const sandbox::SandboxPtr& sandbox,
                      const model::ImageRecord& image);
-  absl::Status WriteBundle(const base::OpContext& ctx, model::ContainerRecord& record, const sandbox::SandboxPtr& sandbox,
-                           const model::ImageRecord& image);
+  // Fills in what the image says (user, stop signal); returns the command, for errors.
+  absl::StatusOr<std::string> WriteBundle(model::ContainerRecord& record, const sandbox::SandboxPtr& sandbox,
+                                          const model::ImageRecord& image);
   absl::StatusOr<std::string> PidNamespace(const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const;
   absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
   // container_teardown.cc

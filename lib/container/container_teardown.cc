@@ -34,8 +34,9 @@ absl::Status AwaitEnd(const base::OpContext& ctx, int pidfd) {
 absl::Status ContainerService::TearDown(const base::OpContext& ctx, const model::ContainerRecord& record) {
   const std::string& id = record.id.value();
   const std::string bundle = deps_.paths.Bundle(record.id);
-  if (base::PathExists(bundle)) {
-    ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(record));
+  ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(record));
+  // After a reboot neither is there; the runtime may also have kept its state where the bundle is lost.
+  if (base::PathExists(bundle) || base::PathExists(runtime.handler().root + "/" + id)) {
     if (record.created_ns == 0) {
       // A crash may have cut off the request while the runtime worked; its monitor goes on and tells how it ended.
       const absl::StatusOr<runtime::MonitorState> state = monitors_.Adopt(ctx, id, deps_.paths.MonitorSocket(record.id));
