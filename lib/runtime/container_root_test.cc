@@ -123,6 +123,24 @@ TEST_P(ContainerRootTest, MuchOutputIsComplete) {
   EXPECT_TRUE(text == expected) << text.size() << " of " << expected.size();
 }
 
+TEST_P(ContainerRootTest, WhatALargePipeHoldsAtTheEndIsWritten) {
+  const MonitorSpec spec = lab_->Prepare({.args = {"/bin/sh", "-c", "seq 1 100000"}});
+  const absl::StatusOr<MonitorState> state = lab_->Spawn(spec);
+  ASSERT_TRUE(state.ok()) << state.status();
+  {
+    const base::UniqueFd pipe(
+        open(fmt::format("/proc/{}/fd/1", state->container.pid).c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_GT(fcntl(pipe.get(), F_SETPIPE_SZ, 1 << 20), 588895);
+  }
+  // The monitor sees output and end at once.
+  ASSERT_EQ(kill(state->monitor.pid, SIGSTOP), 0);
+  ASSERT_TRUE(lab_->runtime().Start(Lab::Soon(), spec.id).ok());
+  EXPECT_TRUE(Eventually([&] { return !base::ProcessStartTime(state->container.pid).ok(); }));
+  ASSERT_EQ(kill(state->monitor.pid, SIGCONT), 0);
+  ASSERT_TRUE(lab_->AwaitExit(spec).ok());
+  EXPECT_EQ(lab_->LogRecords(spec).back(), "stdout F 100000");
+}
+
 TEST_P(ContainerRootTest, TerminalOutputIsStdout) {
   const MonitorSpec spec =
       lab_->Run({.args = {"/bin/sh", "-c", "tty; stty size; echo e >&2; exit 3"},
@@ -132,6 +150,15 @@ TEST_P(ContainerRootTest, TerminalOutputIsStdout) {
   EXPECT_EQ(lab_->AwaitExit(spec)->code, 3);
   EXPECT_THAT(lab_->LogRecords(spec),
               ElementsAre("stdout F /dev/pts/0\r", "stdout F 33 101\r", "stdout F e\r"));
+}
+
+TEST_P(ContainerRootTest, TerminalThatNobodyHasOpenStays) {
+  const MonitorSpec spec = lab_->Run(
+      {.args = {"/bin/sh", "-c",
+                "exec </dev/null >/dev/null 2>&1; sleep 0.3; echo back >/dev/pts/0; exit 3"},
+       .tty = true});
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 3) << "no hangup";
+  EXPECT_THAT(lab_->LogRecords(spec), ElementsAre("stdout F back\r"));
 }
 
 TEST_P(ContainerRootTest, TerminalIsResized) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <string>
 
 #include "fmt/format.h"
 #include "gmock/gmock.h"
@@ -41,6 +42,12 @@ MonitorSpec RunScript(Lab& lab, const std::string& script) {
   EXPECT_TRUE(state.ok()) << state.status();
   EXPECT_TRUE(lab.runtime().Start(Lab::Soon(), spec.id).ok());
   return spec;
+}
+
+// Time that a process has run (first field of /proc/PID/schedstat, man 5 proc).
+absl::Duration CpuTime(pid_t pid) {
+  return absl::Nanoseconds(
+      std::stoll(base::ReadFile(fmt::format("/proc/{}/schedstat", pid), 4096).value_or("0")));
 }
 
 std::string Message(const absl::Status& status) { return std::string(status.message()); }
@@ -319,7 +326,12 @@ TEST(MonitorFaultTest, InputThatNobodyReadsDoesNotBlockTheMonitor) {
     sent++;
   }
   EXPECT_LT(sent, 1000) << "its socket is full at some time";
-  EXPECT_TRUE(lab.Connect(spec).GetState(Lab::Soon()).ok());
+  const MonitorState state = lab.Connect(spec).state();
+  // It waits, and does not ask again and again: neither with the client there nor after it left.
+  fd->Reset();
+  const absl::Duration before = CpuTime(state.monitor.pid);
+  absl::SleepFor(absl::Milliseconds(300));
+  EXPECT_LT(CpuTime(state.monitor.pid) - before, absl::Milliseconds(3));
   EXPECT_TRUE(lab.runtime().Start(Lab::Soon(), spec.id).ok());
   EXPECT_EQ(lab.AwaitExit(spec)->code, 2);
 }

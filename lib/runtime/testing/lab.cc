@@ -95,7 +95,8 @@ done
          R"(
 case "$verb" in
   create)
-    sh -c "while [ ! -e '$bundle/started' ]; do sleep 0.02; done; exec sh '$bundle/cmd'" &
+    exec 5<&0  # a job in the background has no standard input of its own accord
+    sh -c "while [ ! -e '$bundle/started' ]; do sleep 0.02; done; exec sh '$bundle/cmd'" <&5 &
     echo $! > "$root/$id"; ln -s "$bundle" "$root/$id.bundle"
     echo $! > "$pid_file";;
   start) touch "$root/$id.bundle/started";;
