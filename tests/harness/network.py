@@ -80,6 +80,10 @@ class ScratchNetwork:
     def close(self):
         subprocess.run(["ip", "link", "del", self.bridge], stderr=subprocess.DEVNULL, check=False)
         # Rules that should not be there any more must at least not disturb what comes later.
+        self.remove_rules()
+
+    def remove_rules(self):
+        """Takes away firewall rules that carry this network's name."""
         for line in run("iptables-save", "-t", "nat").splitlines():
             if self.name in line and line.startswith("-A "):
                 subprocess.run(["iptables", "-t", "nat", "-D", *shlex.split(line)[1:]],

@@ -60,7 +60,6 @@ def container_cases(pod):
         "empty-mount-target": lambda c: c.mounts.extend(mount(container_path="", host_path="/tmp")),
         "relative-host-path": lambda c: c.mounts.extend(mount(container_path="/x", host_path="tmp")),
         "mount-with-nul": lambda c: c.mounts.extend(mount(container_path="/x\0y", host_path="/tmp")),
-        "mount-dotdot": lambda c: c.mounts.extend(mount(container_path="/../../x", host_path="/tmp")),
         "env-without-name": lambda c: c.envs.extend([pb.KeyValue(key="", value=b"x")]),
         "env-name-with-equals": lambda c: c.envs.extend([pb.KeyValue(key="A=B", value=b"x")]),
         "env-with-nul": lambda c: c.envs.extend([pb.KeyValue(key="A", value=b"x\0y")]),
@@ -133,18 +132,19 @@ def test_an_image_that_is_not_there(any_daemon):
 
 
 @pytest.mark.uml
-@pytest.mark.parametrize("command,word", [(["/no/such/command"], "/no/such/command"), (["/etc/passwd"], "/etc/passwd"), (["/tmp"], "/tmp")])
-def test_a_command_that_cannot_run(daemon, command, word):
-    """The start fails, the reason is told, and the container can be removed; no process and no mount stay."""
+@pytest.mark.parametrize("command", ["/no/such/command", "/etc/passwd", "/tmp"])
+def test_a_command_that_cannot_run(daemon, command):
+    """The reason is told, by the runtime, at creation or at the start; nothing of the container runs or stays."""
     pod = daemon.run_pod(network=pods.NODE)
     daemon.need(pods.BUSYBOX)
     try:
-        container = pod.create(command=command)
+        container = pod.create(command=[command])
     except grpc.RpcError as error:
-        assert word in error.details()
+        assert command in error.details() or "executable" in error.details(), error
+        assert not daemon.client.ListContainers().containers
         return
     error = refused(container.start)
-    assert word in error.details() or "exec" in error.details().lower(), error
+    assert command in error.details() or "exec" in error.details(), error
     status = container.status()
     assert status.state == pb.CONTAINER_EXITED and status.exit_code != 0 and status.message
     container.remove()

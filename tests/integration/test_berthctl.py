@@ -126,7 +126,7 @@ def test_status(daemon, berthctl):
     pod = daemon.run_pod()
     pod.run_container()
     text = berthctl("status").stdout
-    for word in ("0.1", "overlay", daemon.root, daemon.runtime):
+    for word in ("0.1", daemon.socket, daemon.root, daemon.network.name, daemon.runtime):
         assert word in text, text
     document = json.loads(berthctl("status", "--json").stdout)
     assert isinstance(document, dict) and document

@@ -73,7 +73,8 @@ def test_it_starts_and_serves_when_systemd_says_so(node, tmp_path):
     layout = tmp_path / "layout"
     oci.write_layout(str(layout), catalog.small(), name=pods.BUSYBOX)
     subprocess.run(["berthctl", "import", str(layout)], check=True)
-    assert "overlay" in subprocess.run(["berthctl", "status"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    status = subprocess.run(["berthctl", "status"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert "ready (berth)" in status and "systemd" in status, status
 
 
 @pytest.fixture
