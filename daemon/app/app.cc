@@ -2,6 +2,7 @@
 
 #include <malloc.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "grpc/support/log.h"
@@ -9,6 +10,7 @@
 
 #include "daemon/app/node.h"
 #include "daemon/app/server.h"
+#include "daemon/app/start_memory.h"
 #include "lib/base/log.h"
 #include "lib/base/process_runner.h"
 #include "lib/base/status.h"
@@ -57,7 +59,8 @@ void WaitForStop() {
 
 }  // namespace
 
-void BlockSignals() {
+void PrepareProcess() {
+  ::umask(022);  // directories made inside containers must be as public as their modes say
   const sigset_t set = HandledSignals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   signal(SIGPIPE, SIG_IGN);
@@ -77,7 +80,7 @@ absl::Status Run(const config::Config& config) {
   base::Log("app").info("serving listen={} version={} ms={}", config.api.listen, BERTH_VERSION,
                         absl::ToInt64Milliseconds(absl::Now() - began));
   sd_notify(0, "READY=1\nSTATUS=serving the CRI");
-  malloc_trim(0);  // starting needs more than serving
+  GiveBackStartMemory();
 
   WaitForStop();
   sd_notify(0, "STOPPING=1");

@@ -13,7 +13,7 @@ namespace berth::app {
 
 // Blocks, in every thread made from now on, the signals that Run waits for. Call before anything
 // starts a thread.
-void BlockSignals();
+void PrepareProcess();
 
 // Serves until it is told to stop. Errors are those of starting: nothing is served then, and
 // nothing was changed but what an unfinished earlier run had left half-made.

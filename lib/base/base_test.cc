@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "gtest/gtest.h"
+
 #include "lib/base/beneath.h"
 #include "lib/base/file.h"
 #include "lib/base/id.h"
@@ -26,7 +27,8 @@ class TempDir : public ::testing::Test {
 };
 
 TEST(StatusTest, AnnotateKeepsCodeAndReason) {
-  const absl::Status status = Annotate(WithReason(absl::UnavailableError("refused"), "RegistryUnavailable"), "pull 'x'");
+  const absl::Status status =
+      Annotate(WithReason(absl::UnavailableError("refused"), "RegistryUnavailable"), "pull 'x'");
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(status.message(), "pull 'x': refused");
   EXPECT_EQ(GetReason(status), "RegistryUnavailable");
@@ -49,14 +51,26 @@ TEST(RollbackTest, RunsInReverseAndGoesOnAfterAFailure) {
   std::string order;
   {
     Rollback undo("test");
-    undo.Push("a", [&] { order += 'a'; return absl::OkStatus(); });
-    undo.Push("b", [&] { order += 'b'; return absl::InternalError("broken"); });
-    undo.Push("c", [&] { order += 'c'; return absl::OkStatus(); });
+    undo.Push("a", [&] {
+      order += 'a';
+      return absl::OkStatus();
+    });
+    undo.Push("b", [&] {
+      order += 'b';
+      return absl::InternalError("broken");
+    });
+    undo.Push("c", [&] {
+      order += 'c';
+      return absl::OkStatus();
+    });
   }
   EXPECT_EQ(order, "cba");
   {
     Rollback undo("test");
-    undo.Push("a", [&] { order += 'x'; return absl::OkStatus(); });
+    undo.Push("a", [&] {
+      order += 'x';
+      return absl::OkStatus();
+    });
     undo.Commit();
   }
   EXPECT_EQ(order, "cba");

@@ -1,21 +1,24 @@
 #include "lib/base/beneath.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <cerrno>
 
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/status.h"
+
+#include <linux/openat2.h>
 
 namespace berth::base {
 
 namespace {
 
-absl::StatusOr<UniqueFd> Open2(int root_fd, const std::string& path, int flags, mode_t mode, uint64_t resolve) {
+absl::StatusOr<UniqueFd> Open2(int root_fd, const std::string& path, int flags, mode_t mode,
+                               uint64_t resolve) {
   if (path.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError("path holds a NUL byte");
   }
@@ -31,7 +34,8 @@ absl::StatusOr<UniqueFd> Open2(int root_fd, const std::string& path, int flags, 
   } while (fd < 0 && (errno == EINTR || errno == EAGAIN));
   if (fd < 0) {
     if (errno == EXDEV || errno == ELOOP) {
-      return absl::PermissionDeniedError(fmt::format("open '{}': the path leads out of its root", path));
+      return absl::PermissionDeniedError(
+          fmt::format("open '{}': the path leads out of its root", path));
     }
     return ErrnoStatus(errno, fmt::format("open '{}'", path));
   }
@@ -49,7 +53,8 @@ absl::StatusOr<UniqueFd> OpenBeneath(int root_fd, const std::string& path, int f
 }
 
 absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mode_t mode) {
-  // What exists is opened whole first, so that symlinks in it resolve from the root, not from their own directory.
+  // What exists is opened whole first, so that symlinks in it resolve from the root, not from their
+  // own directory.
   std::string made;
   ASSIGN_OR_RETURN(UniqueFd current, OpenInRoot(root_fd, ".", O_PATH | O_DIRECTORY));
   size_t begin = 0;

@@ -1,7 +1,8 @@
-// Opening files beneath a directory whose content is not trusted: an unpacked layer, a container's root.
-// openat2(2): no path can lead out of the root, by "..", by absolute names or by symlinks.
+// Opening files beneath a directory whose content is not trusted: an unpacked layer, a container's
+// root. openat2(2): no path can lead out of the root, by "..", by absolute names or by symlinks.
 //
-// Threads: no state. Errors: kNotFound; kPermissionDenied (EXDEV/ELOOP: the path tried to leave the root) ; others by errno.
+// Threads: no state. Errors: kNotFound; kPermissionDenied (EXDEV/ELOOP: the path tried to leave the
+// root) ; others by errno.
 #pragma once
 
 #include <sys/types.h>
@@ -9,22 +10,28 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+
 #include "lib/base/unique_fd.h"
 
 namespace berth::base {
 
-// Opens `path` with the root directory as "/": absolute symlinks are resolved inside the root (RESOLVE_IN_ROOT, no magic
-// links), as the process in the container would see it. `flags` gets O_CLOEXEC.
-absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags, mode_t mode = 0);
+// Opens `path` with the root directory as "/": absolute symlinks are resolved inside the root
+// (RESOLVE_IN_ROOT, no magic links), as the process in the container would see it. `flags` gets
+// O_CLOEXEC.
+absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int flags,
+                                    mode_t mode = 0);
 
-// Opens `path` relative to root_fd and fails where a component is a symlink or leads out (RESOLVE_BENEATH |
-// RESOLVE_NO_SYMLINKS): for trees that berth itself is writing.
-absl::StatusOr<UniqueFd> OpenBeneath(int root_fd, const std::string& path, int flags, mode_t mode = 0);
+// Opens `path` relative to root_fd and fails where a component is a symlink or leads out
+// (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS): for trees that berth itself is writing.
+absl::StatusOr<UniqueFd> OpenBeneath(int root_fd, const std::string& path, int flags,
+                                     mode_t mode = 0);
 
-// mkdir -p inside the root with symlinks resolved in the root; returns an O_PATH|O_DIRECTORY descriptor of the last one.
+// mkdir -p inside the root with symlinks resolved in the root; returns an O_PATH|O_DIRECTORY
+// descriptor of the last one.
 absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mode_t mode);
 
-// Reads at most max_bytes of a regular file inside the root; kOutOfRange when larger, kInvalidArgument when not regular.
+// Reads at most max_bytes of a regular file inside the root; kOutOfRange when larger,
+// kInvalidArgument when not regular.
 absl::StatusOr<std::string> ReadFileInRoot(int root_fd, const std::string& path, size_t max_bytes);
 
 }  // namespace berth::base

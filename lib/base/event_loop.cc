@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/status.h"
 
@@ -15,7 +16,9 @@ namespace {
 constexpr uint64_t kWakeId = 0;
 }
 
-EventLoop::EventLoop() : epoll_fd_(::epoll_create1(EPOLL_CLOEXEC)), wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+EventLoop::EventLoop()
+    : epoll_fd_(::epoll_create1(EPOLL_CLOEXEC)),
+      wake_fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   BERTH_CHECK(epoll_fd_.valid() && wake_fd_.valid());
   epoll_event event = {};
   event.events = EPOLLIN;
@@ -148,7 +151,9 @@ int EventLoop::RunDueTimersAndPosts() {
   int millis = -1;
   if (!timers_.empty()) {
     const absl::Duration wait = timers_.begin()->first.first - absl::Now();
-    millis = static_cast<int>(std::max<int64_t>(0, absl::ToInt64Milliseconds(std::min(wait, absl::Hours(1))))) + 1;
+    millis = static_cast<int>(
+                 std::max<int64_t>(0, absl::ToInt64Milliseconds(std::min(wait, absl::Hours(1))))) +
+             1;
   }
   mu_.Unlock();
   return millis;

@@ -1,9 +1,9 @@
-// EventLoop: one thread with epoll, for monitor sockets, inotify and timers. Callbacks run on that thread and must not
-// block: they take leaf locks only.
+// EventLoop: one thread with epoll, for monitor sockets, inotify and timers. Callbacks run on that
+// thread and must not block: they take leaf locks only.
 //
-// Threads: Watch, Unwatch, After, Cancel and Post may be called from any thread, also from callbacks. When Unwatch or Cancel
-// returns on another thread, the callback is not running and will not run again.
-// Ownership: the loop borrows descriptors; close one only after Unwatch.
+// Threads: Watch, Unwatch, After, Cancel and Post may be called from any thread, also from
+// callbacks. When Unwatch or Cancel returns on another thread, the callback is not running and will
+// not run again. Ownership: the loop borrows descriptors; close one only after Unwatch.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+
 #include "lib/base/mutex.h"
 #include "lib/base/unique_fd.h"
 
@@ -33,7 +34,8 @@ class EventLoop {
   void Start();
   void Stop();
 
-  // Calls back(epoll events) whenever fd has one of `events` (EPOLLIN, ...; level-triggered; EPOLLHUP and EPOLLERR always).
+  // Calls back(epoll events) whenever fd has one of `events` (EPOLLIN, ...; level-triggered;
+  // EPOLLHUP and EPOLLERR always).
   absl::Status Watch(int fd, uint32_t events, std::function<void(uint32_t)> back);
   void Unwatch(int fd);
 

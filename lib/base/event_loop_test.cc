@@ -17,11 +17,13 @@ TEST(EventLoopTest, WatchTimersAndPosts) {
   int fds[2];
   ASSERT_EQ(::pipe(fds), 0);
   std::promise<char> got;
-  ASSERT_TRUE(loop.Watch(fds[0], EPOLLIN, [&](uint32_t) {
-    char c = 0;
-    ASSERT_EQ(::read(fds[0], &c, 1), 1);
-    got.set_value(c);
-  }).ok());
+  ASSERT_TRUE(loop.Watch(fds[0], EPOLLIN,
+                         [&](uint32_t) {
+                           char c = 0;
+                           ASSERT_EQ(::read(fds[0], &c, 1), 1);
+                           got.set_value(c);
+                         })
+                  .ok());
   EXPECT_TRUE(absl::IsAlreadyExists(loop.Watch(fds[0], EPOLLIN, [](uint32_t) {})));
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
   EXPECT_EQ(got.get_future().get(), 'x');
@@ -49,10 +51,12 @@ TEST(EventLoopTest, UnwatchFromItsOwnCallback) {
   int fds[2];
   ASSERT_EQ(::pipe(fds), 0);
   std::promise<void> done;
-  ASSERT_TRUE(loop.Watch(fds[0], EPOLLIN, [&](uint32_t) {
-    loop.Unwatch(fds[0]);
-    done.set_value();
-  }).ok());
+  ASSERT_TRUE(loop.Watch(fds[0], EPOLLIN,
+                         [&](uint32_t) {
+                           loop.Unwatch(fds[0]);
+                           done.set_value();
+                         })
+                  .ok());
   ASSERT_EQ(::write(fds[1], "x", 1), 1);
   done.get_future().get();
   loop.Stop();

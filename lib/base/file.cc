@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "fmt/format.h"
+
 #include "lib/base/id.h"
 #include "lib/base/status.h"
 
@@ -16,7 +17,8 @@ namespace berth::base {
 
 namespace {
 
-// Empties the directory behind dir_fd. `device` is its file system: another one below is somebody's mount.
+// Empties the directory behind dir_fd. `device` is its file system: another one below is somebody's
+// mount.
 absl::Status RemoveChildren(int dir_fd, const std::string& path, dev_t device) {
   UniqueFd own(::openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!own) {
@@ -52,8 +54,8 @@ absl::Status RemoveChildren(int dir_fd, const std::string& path, dev_t device) {
       return ErrnoStatus(errno, fmt::format("stat '{}'", child_path));
     }
     if (st.st_dev != device) {
-      return absl::FailedPreconditionError(
-          fmt::format("remove '{}': another file system is mounted there; unmount it first", child_path));
+      return absl::FailedPreconditionError(fmt::format(
+          "remove '{}': another file system is mounted there; unmount it first", child_path));
     }
     RETURN_IF_ERROR(RemoveChildren(child.get(), child_path, device));
     if (::unlinkat(dir_fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {

@@ -1,4 +1,5 @@
-// Ids: 64 lower-case hexadecimal digits from the kernel's random source. StrongId keeps sandboxes' and containers' apart.
+// Ids: 64 lower-case hexadecimal digits from the kernel's random source. StrongId keeps sandboxes'
+// and containers' apart.
 #pragma once
 
 #include <compare>
@@ -40,5 +41,7 @@ class StrongId {
 
 template <typename Tag>
 struct std::hash<berth::base::StrongId<Tag>> {
-  size_t operator()(const berth::base::StrongId<Tag>& id) const { return std::hash<std::string>()(id.value()); }
+  size_t operator()(const berth::base::StrongId<Tag>& id) const {
+    return std::hash<std::string>()(id.value());
+  }
 };

@@ -1,5 +1,5 @@
-// IdIndex: objects by id and by name. Lookups take a full id or a unique prefix; names are reserved before the object exists, so
-// that two requests for one name cannot both create it.
+// IdIndex: objects by id and by name. Lookups take a full id or a unique prefix; names are reserved
+// before the object exists, so that two requests for one name cannot both create it.
 //
 // Threads: thread-safe; mu_ is a leaf lock. Ownership: shares the objects.
 // Source: CRI v1 (ids and names are the caller's handles; requests are repeated after timeouts).
@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "fmt/format.h"
+
 #include "lib/base/mutex.h"
 #include "lib/base/op_context.h"
 #include "lib/base/status.h"
@@ -37,8 +38,9 @@ class IdIndex {
     if (it->first != text) {
       const auto next = std::next(it);
       if (next != by_id_.end() && next->first.compare(0, text.size(), text) == 0) {
-        return absl::InvalidArgumentError(fmt::format("{} id '{}' is ambiguous: '{}' and '{}' begin with it; give more digits",
-                                                      what_, text, it->first, next->first));
+        return absl::InvalidArgumentError(
+            fmt::format("{} id '{}' is ambiguous: '{}' and '{}' begin with it; give more digits",
+                        what_, text, it->first, next->first));
       }
     }
     return it->second;
@@ -58,8 +60,9 @@ class IdIndex {
     return by_id_.size();
   }
 
-  // Takes the name for this caller, or waits for whoever is making an object of that name. Returns that object when it was made
-  // meanwhile or exists, nullptr when the name is now the caller's: it must call Insert or Release.
+  // Takes the name for this caller, or waits for whoever is making an object of that name. Returns
+  // that object when it was made meanwhile or exists, nullptr when the name is now the caller's: it
+  // must call Insert or Release.
   absl::StatusOr<std::shared_ptr<T>> Reserve(const OpContext& ctx, const std::string& name) {
     MutexLock lock(mu_);
     while (true) {
@@ -68,7 +71,8 @@ class IdIndex {
         return it->second;
       }
       if (absl::Status status = ctx.Check(); !status.ok()) {
-        return Annotate(status, fmt::format("{} '{}' is still being made by an earlier request", what_, name));
+        return Annotate(
+            status, fmt::format("{} '{}' is still being made by an earlier request", what_, name));
       }
       changed_.WaitFor(mu_, OpContext::kPollInterval);
     }

@@ -4,6 +4,7 @@
 #include <future>
 
 #include "gtest/gtest.h"
+
 #include "lib/base/work_queue.h"
 
 namespace berth::base {
@@ -32,7 +33,8 @@ TEST(IdIndexTest, ANameBelongsToOneMaker) {
   const OpContext ctx = OpContext::WithTimeout(absl::Seconds(20));
   EXPECT_EQ(*index.Reserve(ctx, "n"), nullptr);
   // A second request gives up at its own deadline, and gets the object when it is made in time.
-  EXPECT_TRUE(absl::IsDeadlineExceeded(index.Reserve(OpContext::WithTimeout(absl::Milliseconds(5)), "n").status()));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      index.Reserve(OpContext::WithTimeout(absl::Milliseconds(5)), "n").status()));
   auto waiting = std::async(std::launch::async, [&] { return **index.Reserve(ctx, "n"); });
   index.Insert("id", "n", std::make_shared<int>(7));
   EXPECT_EQ(waiting.get(), 7);

@@ -5,9 +5,10 @@
 #include <mutex>
 
 #include "fmt/format.h"
-#include "lib/base/status.h"
 #include "spdlog/pattern_formatter.h"
 #include "spdlog/sinks/stdout_sinks.h"
+
+#include "lib/base/status.h"
 
 namespace berth::base {
 
@@ -16,7 +17,8 @@ namespace {
 // Escapes what a JSON string may not hold, so one log line is one JSON object.
 class JsonText : public spdlog::custom_flag_formatter {
  public:
-  void format(const spdlog::details::log_msg& msg, const std::tm&, spdlog::memory_buf_t& dest) override {
+  void format(const spdlog::details::log_msg& msg, const std::tm&,
+              spdlog::memory_buf_t& dest) override {
     for (char c : msg.payload) {
       if (c == '"' || c == '\\') {
         dest.push_back('\\');
@@ -29,12 +31,15 @@ class JsonText : public spdlog::custom_flag_formatter {
       }
     }
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonText>(); }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<JsonText>();
+  }
 };
 
 struct Loggers {
   std::mutex mu;
-  std::shared_ptr<spdlog::sinks::stderr_sink_mt> sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  std::shared_ptr<spdlog::sinks::stderr_sink_mt> sink =
+      std::make_shared<spdlog::sinks::stderr_sink_mt>();
   spdlog::level::level_enum level = spdlog::level::info;
   std::map<std::string, std::shared_ptr<spdlog::logger>, std::less<>> by_name;
 
@@ -67,7 +72,8 @@ absl::Status ConfigureLog(std::string_view level, std::string_view format) {
         fmt::format("log level '{}' is none of trace, debug, info, warn, error, off", level));
   }
   if (format != "text" && format != "json") {
-    return absl::InvalidArgumentError(fmt::format("log format '{}' is neither text nor json", format));
+    return absl::InvalidArgumentError(
+        fmt::format("log format '{}' is neither text nor json", format));
   }
   Loggers& all = All();
   std::lock_guard lock(all.mu);

@@ -1,5 +1,6 @@
-// Mutex, MutexLock, CondVar: std::mutex with the annotations that clang's -Wthread-safety checks. std's are used so that
-// ThreadSanitizer sees the locking. The lock order is in docs/architecture.md.
+// Mutex, MutexLock, CondVar: std::mutex with the annotations that clang's -Wthread-safety checks.
+// std's are used so that ThreadSanitizer sees the locking. The lock order is in
+// docs/architecture.md.
 #pragma once
 
 #include <condition_variable>
@@ -43,8 +44,9 @@ class CondVar {
   // Returns false when the timeout passed.
   bool WaitFor(Mutex& mu, absl::Duration timeout) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     std::unique_lock<std::mutex> lock(mu.mu_, std::adopt_lock);
-    const bool signalled = cv_.wait_for(lock, absl::ToChronoNanoseconds(std::min(timeout, absl::Hours(24)))) ==
-                           std::cv_status::no_timeout;
+    const bool signalled =
+        cv_.wait_for(lock, absl::ToChronoNanoseconds(std::min(timeout, absl::Hours(24)))) ==
+        std::cv_status::no_timeout;
     lock.release();
     return signalled;
   }

@@ -1,8 +1,9 @@
-// OpContext: how long an operation may take and whether its caller has gone away. Passed by const reference down from the
-// RPC (or made by Background()/WithTimeout()); everything that waits takes one and waits no longer.
+// OpContext: how long an operation may take and whether its caller has gone away. Passed by const
+// reference down from the RPC (or made by Background()/WithTimeout()); everything that waits takes
+// one and waits no longer.
 //
-// gRPC's synchronous server tells of a cancelled call only when asked, so waits look every kPollInterval.
-// Threads: immutable; may be shared.
+// gRPC's synchronous server tells of a cancelled call only when asked, so waits look every
+// kPollInterval. Threads: immutable; may be shared.
 #pragma once
 
 #include <functional>
@@ -40,7 +41,8 @@ class OpContext {
     }
     return absl::OkStatus();
   }
-  // How long to sleep before Check() is worth calling again, in ms for poll(2): at most kPollInterval, at least 0.
+  // How long to sleep before Check() is worth calling again, in ms for poll(2): at most
+  // kPollInterval, at least 0.
   int PollMillis() const {
     const absl::Duration wait = std::min(Remaining(), kPollInterval);
     return wait <= absl::ZeroDuration() ? 0 : static_cast<int>(absl::ToInt64Milliseconds(wait)) + 1;

@@ -15,6 +15,7 @@
 #include <cstdlib>
 
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/status.h"
 
@@ -150,13 +151,16 @@ ssize_t WriteToPipe(int fd, std::string_view data) {
 }
 
 // Carries a child's three streams until both outputs are closed or the process has ended.
-absl::Status Pump(const OpContext& ctx, Process& process, UniqueFd in, std::string_view input, UniqueFd out,
-                  UniqueFd err, const RunLimits& limits, RunResult& result) {
+absl::Status Pump(const OpContext& ctx, Process& process, UniqueFd in, std::string_view input,
+                  UniqueFd out, UniqueFd err, const RunLimits& limits, RunResult& result) {
   while (true) {
     if (input.empty()) {
       in.Reset();
     }
-    pollfd fds[4] = {{process.pidfd(), POLLIN, 0}, {out.get(), POLLIN, 0}, {err.get(), POLLIN, 0}, {in.get(), POLLOUT, 0}};
+    pollfd fds[4] = {{process.pidfd(), POLLIN, 0},
+                     {out.get(), POLLIN, 0},
+                     {err.get(), POLLIN, 0},
+                     {in.get(), POLLOUT, 0}};
     ::poll(fds, 4, ctx.PollMillis());
     if (in && fds[3].revents != 0) {
       const ssize_t n = WriteToPipe(in.get(), input);
@@ -168,7 +172,8 @@ absl::Status Pump(const OpContext& ctx, Process& process, UniqueFd in, std::stri
     }
     Drain(out, result.out, limits.max_stdout, result.truncated);
     Drain(err, result.err, limits.max_stderr, result.truncated);
-    // Once the process has ended, what it wrote is in the pipes; a grandchild holding them is not waited for.
+    // Once the process has ended, what it wrote is in the pipes; a grandchild holding them is not
+    // waited for.
     if ((fds[0].revents & POLLIN) != 0) {
       Drain(out, result.out, limits.max_stdout, result.truncated);
       Drain(err, result.err, limits.max_stderr, result.truncated);
@@ -267,8 +272,8 @@ absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
   return process;
 }
 
-absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const ProcessSpec& spec, std::string_view input,
-                                                   RunLimits limits) {
+absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const ProcessSpec& spec,
+                                                   std::string_view input, RunLimits limits) {
   ASSIGN_OR_RETURN(Pipe in, MakePipe());
   ASSIGN_OR_RETURN(Pipe out, MakePipe());
   ASSIGN_OR_RETURN(Pipe err, MakePipe());
@@ -285,8 +290,8 @@ absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const P
   err.write.Reset();
 
   RunResult result;
-  const absl::Status pumped = Pump(ctx, process, std::move(in.write), input, std::move(out.read), std::move(err.read),
-                                   limits, result);
+  const absl::Status pumped = Pump(ctx, process, std::move(in.write), input, std::move(out.read),
+                                   std::move(err.read), limits, result);
   if (!pumped.ok()) {
     (void)process.Kill(SIGKILL);
   }
@@ -317,7 +322,9 @@ absl::StatusOr<std::string> FindProgram(const std::string& name) {
     return name;
   }
   const char* variable = ::getenv("PATH");
-  const std::string path = variable != nullptr ? variable : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  const std::string path = variable != nullptr
+                               ? variable
+                               : "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find(':', begin), path.size());
     const std::string candidate = path.substr(begin, end - begin) + "/" + name;

@@ -1,10 +1,12 @@
 // ProcessRunner: the only place of the daemon that starts programs.
 //
-// A child has exactly the descriptors it was given (0, 1, 2, then extra_fds from 3 on), the environment it was given, default
-// signal dispositions and an empty signal mask. It is started by clone3(2), so it can be born inside namespaces and a cgroup,
-// and is waited for by pidfd, so a recycled pid is never signalled.
+// A child has exactly the descriptors it was given (0, 1, 2, then extra_fds from 3 on), the
+// environment it was given, default signal dispositions and an empty signal mask. It is started by
+// clone3(2), so it can be born inside namespaces and a cgroup, and is waited for by pidfd, so a
+// recycled pid is never signalled.
 //
-// Threads: thread-safe. Ownership: Process owns the pidfd; destroying it neither kills nor reaps, so Wait() or Detach().
+// Threads: thread-safe. Ownership: Process owns the pidfd; destroying it neither kills nor reaps,
+// so Wait() or Detach().
 #pragma once
 
 #include <sys/types.h>
@@ -17,6 +19,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "lib/base/op_context.h"
 #include "lib/base/unique_fd.h"
 
@@ -37,11 +40,12 @@ struct ProcessSpec {
   int stdin_fd = -1;              // -1: /dev/null; borrowed until Start returns
   int stdout_fd = -1;
   int stderr_fd = -1;
-  std::vector<int> extra_fds;     // become 3, 4, ...; borrowed until Start returns
-  uint64_t clone_flags = 0;       // CLONE_NEW*
-  int cgroup_fd = -1;             // cgroup v2 directory to be born in (CLONE_INTO_CGROUP)
-  bool new_session = false;       // setsid(2)
-  // Runs in the child just before execve; returns 0 or an errno, which Start reports. Only async-signal-safe calls.
+  std::vector<int> extra_fds;  // become 3, 4, ...; borrowed until Start returns
+  uint64_t clone_flags = 0;    // CLONE_NEW*
+  int cgroup_fd = -1;          // cgroup v2 directory to be born in (CLONE_INTO_CGROUP)
+  bool new_session = false;    // setsid(2)
+  // Runs in the child just before execve; returns 0 or an errno, which Start reports. Only
+  // async-signal-safe calls.
   std::function<int()> before_exec;
 };
 
@@ -54,7 +58,8 @@ class Process {
 
   pid_t pid() const { return pid_; }
   int pidfd() const { return pidfd_.get(); }
-  // Waits for its end and reaps it. kDeadlineExceeded / kCancelled by the context: it still runs then.
+  // Waits for its end and reaps it. kDeadlineExceeded / kCancelled by the context: it still runs
+  // then.
   absl::StatusOr<ExitStatus> Wait(const OpContext& ctx);
   // Sends a signal; OK when it has ended already.
   absl::Status Kill(int signal) const;
@@ -83,29 +88,32 @@ class ProcessRunner {
   // kNotFound: no such program; other errnos of clone3, before_exec or execve.
   virtual absl::StatusOr<Process> Start(const ProcessSpec& spec) = 0;
 
-  // Starts it with `input` on stdin (stdin_fd/stdout_fd/stderr_fd of spec are ignored), collects what it prints and waits. At the
-  // context's end the child is killed (SIGKILL) and reaped, and the context's error returned. An exit code other than 0 is a result.
-  virtual absl::StatusOr<RunResult> Run(const OpContext& ctx, const ProcessSpec& spec, std::string_view input,
-                                        RunLimits limits = RunLimits()) = 0;
+  // Starts it with `input` on stdin (stdin_fd/stdout_fd/stderr_fd of spec are ignored), collects
+  // what it prints and waits. At the context's end the child is killed (SIGKILL) and reaped, and
+  // the context's error returned. An exit code other than 0 is a result.
+  virtual absl::StatusOr<RunResult> Run(const OpContext& ctx, const ProcessSpec& spec,
+                                        std::string_view input, RunLimits limits = RunLimits()) = 0;
 };
 
 // The real one.
 class SystemProcessRunner : public ProcessRunner {
  public:
   absl::StatusOr<Process> Start(const ProcessSpec& spec) override;
-  absl::StatusOr<RunResult> Run(const OpContext& ctx, const ProcessSpec& spec, std::string_view input,
-                                RunLimits limits) override;
+  absl::StatusOr<RunResult> Run(const OpContext& ctx, const ProcessSpec& spec,
+                                std::string_view input, RunLimits limits) override;
 };
 
-// Raises this process's soft limit of open files to the hard one. Children get back the one that was in force before: programs that
-// use select(2), or loop over all descriptors, suffer from a large one.
+// Raises this process's soft limit of open files to the hard one. Children get back the one that
+// was in force before: programs that use select(2), or loop over all descriptors, suffer from a
+// large one.
 absl::Status RaiseOpenFileLimit();
 
-// The program's absolute path by $PATH (or /usr/local/sbin:... when unset); kNotFound names what was looked for.
+// The program's absolute path by $PATH (or /usr/local/sbin:... when unset); kNotFound names what
+// was looked for.
 absl::StatusOr<std::string> FindProgram(const std::string& name);
 
-// Field 22 of /proc/PID/stat, in clock ticks since boot: with the pid it names a process for good. kNotFound: no such
-// process, or it is a zombie or dead.
+// Field 22 of /proc/PID/stat, in clock ticks since boot: with the pid it names a process for good.
+// kNotFound: no such process, or it is a zombie or dead.
 absl::StatusOr<uint64_t> ProcessStartTime(pid_t pid);
 
 }  // namespace berth::base

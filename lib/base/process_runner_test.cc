@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "gtest/gtest.h"
+
 #include "lib/base/file.h"
 
 namespace berth::base {
@@ -22,7 +23,8 @@ ProcessSpec Shell(const std::string& script) {
 
 TEST(ProcessRunnerTest, InputOutputExitCode) {
   SystemProcessRunner runner;
-  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("cat; echo err >&2; exit 3"), "data", {});
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)),
+                           Shell("cat; echo err >&2; exit 3"), "data", {});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->out, "data");
   EXPECT_EQ(result->err, "err\n");
@@ -33,10 +35,12 @@ TEST(ProcessRunnerTest, ChildSeesOnlyItsDescriptorsAndEnvironment) {
   UniqueFd inherited(::open("/etc/passwd", O_RDONLY));  // deliberately without close-on-exec
   SystemProcessRunner runner;
   // 3 is ls' own descriptor of the directory.
-  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("exec ls /proc/self/fd"), "", {});
+  auto result =
+      runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("exec ls /proc/self/fd"), "", {});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->out, "0\n1\n2\n3\n");
-  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("env | grep -v -e PWD= -e '^_='"), "", {});
+  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)),
+                      Shell("env | grep -v -e PWD= -e '^_='"), "", {});
   EXPECT_EQ(result->out, "GREETING=hi there\nPATH=/usr/bin:/bin\n");
 }
 
@@ -63,7 +67,8 @@ TEST(ProcessRunnerTest, MissingProgramAndFailingSetup) {
 
 TEST(ProcessRunnerTest, DeadlineKills) {
   SystemProcessRunner runner;
-  auto result = runner.Run(OpContext::WithTimeout(absl::Milliseconds(50)), Shell("exec sleep 600"), "", {});
+  auto result =
+      runner.Run(OpContext::WithTimeout(absl::Milliseconds(50)), Shell("exec sleep 600"), "", {});
   EXPECT_TRUE(absl::IsDeadlineExceeded(result.status())) << result.status();
 }
 
@@ -73,7 +78,8 @@ TEST(ProcessRunnerTest, SignalsAndLimits) {
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->exit.signal, SIGKILL);
   EXPECT_EQ(result->exit.Combined(), 137);
-  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("head -c 100000 /dev/zero"), "", {1000, 1000});
+  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("head -c 100000 /dev/zero"),
+                      "", {1000, 1000});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->out.size(), 1000u);
   EXPECT_TRUE(result->truncated);
@@ -82,7 +88,8 @@ TEST(ProcessRunnerTest, SignalsAndLimits) {
 TEST(ProcessRunnerTest, GrandchildHoldingThePipeIsNotWaitedFor) {
   SystemProcessRunner runner;
   const absl::Time start = absl::Now();
-  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(60)), Shell("sleep 30 & echo $!"), "", {});
+  auto result =
+      runner.Run(OpContext::WithTimeout(absl::Seconds(60)), Shell("sleep 30 & echo $!"), "", {});
   ASSERT_TRUE(result.ok());
   EXPECT_LT(absl::Now() - start, absl::Seconds(20));
   ::kill(static_cast<pid_t>(std::stoi(result->out)), SIGKILL);
@@ -93,7 +100,8 @@ TEST(ProcessRunnerTest, ChildThatDoesNotReadItsInput) {
   ProcessSpec spec;
   spec.argv = {"/bin/sh", "-c", "exec <&-; echo out; exit 5"};
   // More than a pipe holds, and no handler for SIGPIPE here: it must not be raised.
-  const auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(10)), spec, std::string(1 << 20, 'x'), {});
+  const auto result =
+      runner.Run(OpContext::WithTimeout(absl::Seconds(10)), spec, std::string(1 << 20, 'x'), {});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->exit.code, 5);
   EXPECT_EQ(result->out, "out\n");

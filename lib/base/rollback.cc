@@ -9,8 +9,9 @@ void Rollback::Run() {
     auto [step, undo] = std::move(steps_.back());
     steps_.pop_back();
     if (absl::Status status = undo(); !status.ok()) {
-      Log("base").warn("undo step failed, going on with the others: what=\"{}\" step=\"{}\" error=\"{}\"", what_, step,
-                       std::string(status.message()));
+      Log("base").warn(
+          "undo step failed, going on with the others: what=\"{}\" step=\"{}\" error=\"{}\"", what_,
+          step, std::string(status.message()));
     }
   }
 }

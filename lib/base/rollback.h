@@ -1,5 +1,6 @@
-// Rollback: undoes a half-made object. Steps run in reverse order unless Commit() is called; a failed step does not stop
-// the others. The caller keeps the error that made it give up; Rollback only logs its own.
+// Rollback: undoes a half-made object. Steps run in reverse order unless Commit() is called; a
+// failed step does not stop the others. The caller keeps the error that made it give up; Rollback
+// only logs its own.
 //
 //   Rollback undo("create container 'a1b2'");
 //   undo.Push("unmount rootfs", [&] { return Unmount(path); });

@@ -45,9 +45,10 @@ absl::Status Annotate(const absl::Status& status, std::string_view context) {
     return status;
   }
   const absl::string_view old = status.message();
-  absl::Status result =
-      MakeStatus(status.code(), fmt::format("{}: {}", context, std::string_view(old.data(), old.size())));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& value) { result.SetPayload(url, value); });
+  absl::Status result = MakeStatus(
+      status.code(), fmt::format("{}: {}", context, std::string_view(old.data(), old.size())));
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& value) { result.SetPayload(url, value); });
   return result;
 }
 

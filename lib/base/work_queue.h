@@ -1,5 +1,6 @@
-// WorkQueue: one thread that runs small jobs in order, for what the event loop may not do itself (it may not block).
-// The thread is started by the first job and ends with the queue. Threads: Add is thread-safe and never blocks.
+// WorkQueue: one thread that runs small jobs in order, for what the event loop may not do itself
+// (it may not block). The thread is started by the first job and ends with the queue. Threads: Add
+// is thread-safe and never blocks.
 #pragma once
 
 #include <deque>

@@ -1,7 +1,7 @@
 // Container: one container in memory. Used by ContainerService alone.
 //
-// Threads: op_mu() serialises Start and Remove and may be held across I/O, but not over a grace period; persist_mu_ orders writes of
-// the record; state_mu_ is a leaf.
+// Threads: op_mu() serialises Start and Remove and may be held across I/O, but not over a grace
+// period; persist_mu_ orders writes of the record; state_mu_ is a leaf.
 #pragma once
 
 #include <functional>
@@ -20,7 +20,9 @@ namespace berth::container {
 class ContainerService::Container {
  public:
   explicit Container(model::ContainerRecord record)
-      : id_(record.id), name_(record.full_name), record_(std::make_shared<const model::ContainerRecord>(std::move(record))) {}
+      : id_(record.id),
+        name_(record.full_name),
+        record_(std::make_shared<const model::ContainerRecord>(std::move(record))) {}
 
   const model::ContainerId& id() const { return id_; }
   const std::string& name() const { return name_; }
@@ -44,7 +46,8 @@ class ContainerService::Container {
     changed_.SignalAll();
   }
 
-  // A stop was asked for: true for the first request, whose caller sends the stop signal. The earliest deadline counts.
+  // A stop was asked for: true for the first request, whose caller sends the stop signal. The
+  // earliest deadline counts.
   bool RequestStop(absl::Time deadline) {
     base::MutexLock lock(state_mu_);
     const bool first = stop_deadline_ == absl::InfiniteFuture();
@@ -53,8 +56,8 @@ class ContainerService::Container {
     return first;
   }
   enum class Woken { kExited, kStopDeadline, kCallerGone };
-  // Waits for the exit, for the stop deadline to pass, or for the caller's end. `again`: not before then for the stop deadline, which
-  // spaces repeated kills.
+  // Waits for the exit, for the stop deadline to pass, or for the caller's end. `again`: not before
+  // then for the stop deadline, which spaces repeated kills.
   Woken AwaitExit(const base::OpContext& ctx, absl::Time again) {
     base::MutexLock lock(state_mu_);
     while (true) {
@@ -68,7 +71,8 @@ class ContainerService::Container {
       if (!ctx.Check().ok()) {
         return Woken::kCallerGone;
       }
-      const absl::Duration slice = std::min(base::OpContext::kPollInterval, std::min(deadline, ctx.deadline()) - absl::Now());
+      const absl::Duration slice = std::min(base::OpContext::kPollInterval,
+                                            std::min(deadline, ctx.deadline()) - absl::Now());
       changed_.WaitFor(state_mu_, std::max(slice, absl::Milliseconds(1)));
     }
   }

@@ -1,9 +1,10 @@
-// CreateContainer, from an image and a request to a container whose first process waits for StartContainer.
+// CreateContainer, from an image and a request to a container whose first process waits for
+// StartContainer.
 #include <fcntl.h>
-
 
 #include "fmt/format.h"
 #include "fmt/ranges.h"
+
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/rollback.h"
@@ -27,8 +28,9 @@ namespace {
 constexpr absl::Duration kUndoBudget = absl::Seconds(60);
 constexpr int kDefaultStopSignal = 15;
 
-// The request's stop signal, else the image's, else SIGTERM. An image that names no signal known here gets SIGTERM too: its text is
-// not trusted, and refusing it would keep its pods from ever running.
+// The request's stop signal, else the image's, else SIGTERM. An image that names no signal known
+// here gets SIGTERM too: its text is not trusted, and refusing it would keep its pods from ever
+// running.
 int StopSignalOf(const model::ContainerSpec& spec, const oci::ImageConfig& image) {
   if (spec.stop_signal != 0) {
     return spec.stop_signal;
@@ -38,8 +40,10 @@ int StopSignalOf(const model::ContainerSpec& spec, const oci::ImageConfig& image
 
 std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
-// The HOME among "K=V" strings is not known before the spec is built; the user's own, or the image's, is what passwd should say.
-std::string PasswdHome(const model::ContainerSpec& spec, const oci::ImageConfig& image, const model::ContainerUser& user) {
+// The HOME among "K=V" strings is not known before the spec is built; the user's own, or the
+// image's, is what passwd should say.
+std::string PasswdHome(const model::ContainerSpec& spec, const oci::ImageConfig& image,
+                       const model::ContainerUser& user) {
   std::string home = user.home.empty() ? "/" : user.home;
   for (const std::string& variable : image.env) {
     if (variable.rfind("HOME=", 0) == 0) {
@@ -54,7 +58,8 @@ std::string PasswdHome(const model::ContainerSpec& spec, const oci::ImageConfig&
   return home;
 }
 
-spec::NamespacePaths PodNamespaces(const model::SandboxSpec& pod, const std::string& pins, std::string pid) {
+spec::NamespacePaths PodNamespaces(const model::SandboxSpec& pod, const std::string& pins,
+                                   std::string pid) {
   spec::NamespacePaths paths;
   if (pod.namespaces.network != model::NamespaceMode::kNode) {
     paths.net = netns::PinPath(pins, netns::NamespaceType::kNet);
@@ -69,35 +74,41 @@ spec::NamespacePaths PodNamespaces(const model::SandboxSpec& pod, const std::str
 
 }  // namespace
 
-absl::StatusOr<std::string> ContainerService::PidNamespace(const model::ContainerSpec& spec,
-                                                           const model::SandboxRecord& sandbox) const {
+absl::StatusOr<std::string> ContainerService::PidNamespace(
+    const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const {
   const model::NamespaceOptions& wanted = spec.security.namespaces;
   if (wanted.pid == model::NamespaceMode::kTarget) {
     ASSIGN_OR_RETURN(const Ptr target, index_.Find(wanted.target_id));
     const ContainerPtr record = target->record();
     if (record->sandbox_id != sandbox.id) {
-      return absl::InvalidArgumentError(fmt::format("target container '{}' is in another pod", wanted.target_id));
+      return absl::InvalidArgumentError(
+          fmt::format("target container '{}' is in another pod", wanted.target_id));
     }
     if (record->state() != model::ContainerState::kRunning) {
-      return absl::FailedPreconditionError(fmt::format("target container '{}' is not running", wanted.target_id));
+      return absl::FailedPreconditionError(
+          fmt::format("target container '{}' is not running", wanted.target_id));
     }
     return fmt::format("/proc/{}/ns/pid", record->pid);
   }
-  if (wanted.pid == model::NamespaceMode::kPod && sandbox.spec.namespaces.pid == model::NamespaceMode::kPod) {
+  if (wanted.pid == model::NamespaceMode::kPod &&
+      sandbox.spec.namespaces.pid == model::NamespaceMode::kPod) {
     return netns::PinPath(deps_.paths.Namespaces(sandbox.id), netns::NamespaceType::kPid);
   }
   return std::string();
 }
 
-absl::Status ContainerService::Build(const base::OpContext& ctx, Container& container, const sandbox::SandboxPtr& sandbox,
+absl::Status ContainerService::Build(const base::OpContext& ctx, Container& container,
+                                     const sandbox::SandboxPtr& sandbox,
                                      const model::ImageRecord& image) {
   model::ContainerRecord record = *container.record();
-  ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(sandbox->spec.runtime_handler));
+  ASSIGN_OR_RETURN(const runtime::Handler* handler,
+                   deps_.handlers.Get(sandbox->spec.runtime_handler));
   record.runtime_handler = handler->name;
   record.image_id = image.id;
   record.layers = image.layers;
   record.cgroup_parent = sandbox->spec.cgroup_parent;
-  ASSIGN_OR_RETURN(record.log_path, store::LogPath(sandbox->spec.log_directory, record.spec.log_path));
+  ASSIGN_OR_RETURN(record.log_path,
+                   store::LogPath(sandbox->spec.log_directory, record.spec.log_path));
 
   RETURN_IF_ERROR(deps_.records.Put(record));
   base::Rollback undo(fmt::format("create container '{}'", record.id.value()));
@@ -128,30 +139,36 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, Container& cont
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord& record, const sandbox::SandboxPtr& sandbox,
+absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord& record,
+                                                          const sandbox::SandboxPtr& sandbox,
                                                           const model::ImageRecord& image) {
   ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(image.config));
   ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
-  ASSIGN_OR_RETURN(const base::UniqueFd root, base::OpenFile(deps_.paths.Rootfs(record.id), O_PATH | O_DIRECTORY));
+  ASSIGN_OR_RETURN(const base::UniqueFd root,
+                   base::OpenFile(deps_.paths.Rootfs(record.id), O_PATH | O_DIRECTORY));
   ASSIGN_OR_RETURN(record.user, spec::ResolveUser(root.get(), record.spec.security, config.user));
   record.stop_signal = StopSignalOf(record.spec, config);
 
   model::ContainerSpec prepared = record.spec;
   RETURN_IF_ERROR(spec::PrepareMountSources(prepared.mounts));
   const auto policy_it = node_.handlers.find(handler->name);
-  const HandlerPolicy policy = policy_it == node_.handlers.end() ? HandlerPolicy() : policy_it->second;
+  const HandlerPolicy policy =
+      policy_it == node_.handlers.end() ? HandlerPolicy() : policy_it->second;
   const bool privileged = prepared.security.privileged;
 
-  spec::SpecInputs inputs{.container = prepared, .sandbox = *sandbox, .image = config, .node = node_.facts};
+  spec::SpecInputs inputs{
+      .container = prepared, .sandbox = *sandbox, .image = config, .node = node_.facts};
   inputs.container_id = record.id.value();
   inputs.image_id = image.id;
   inputs.rootfs_path = deps_.paths.Rootfs(record.id);
-  ASSIGN_OR_RETURN(inputs.cgroups_path,
-                   cgroup::SpecCgroupsPath(deps_.cgroups.driver(), record.cgroup_parent, record.id.value()));
+  ASSIGN_OR_RETURN(
+      inputs.cgroups_path,
+      cgroup::SpecCgroupsPath(deps_.cgroups.driver(), record.cgroup_parent, record.id.value()));
   inputs.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd;
   inputs.user = record.user;
   ASSIGN_OR_RETURN(std::string pid_namespace, PidNamespace(prepared, *sandbox));
-  inputs.namespaces = PodNamespaces(sandbox->spec, deps_.paths.Namespaces(sandbox->id), std::move(pid_namespace));
+  inputs.namespaces =
+      PodNamespaces(sandbox->spec, deps_.paths.Namespaces(sandbox->id), std::move(pid_namespace));
   const bool host_network = sandbox->spec.namespaces.network == model::NamespaceMode::kNode;
   const bool host_ipc = sandbox->spec.namespaces.ipc == model::NamespaceMode::kNode;
   inputs.pod_files.resolv_conf = deps_.paths.ResolvConf(sandbox->id);
@@ -163,11 +180,14 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
     ASSIGN_OR_RETURN(inputs.host_devices, spec::ListHostDevices("/dev"));
   }
   ASSIGN_OR_RETURN(const security::GrantedCapabilities capabilities,
-                   security::GrantCapabilities(prepared.security, node_.default_capabilities, node_.bounding_capabilities));
+                   security::GrantCapabilities(prepared.security, node_.default_capabilities,
+                                               node_.bounding_capabilities));
   inputs.capabilities = security::CapabilityNames(capabilities.granted);
   inputs.ambient_capabilities = security::CapabilityNames(capabilities.ambient);
-  ASSIGN_OR_RETURN(inputs.seccomp_json, node_.seccomp->For(prepared.security.seccomp, privileged, capabilities.granted));
-  if (prepared.security.apparmor && prepared.security.apparmor->type == model::SecurityProfile::Type::kLocalhost && !privileged) {
+  ASSIGN_OR_RETURN(inputs.seccomp_json,
+                   node_.seccomp->For(prepared.security.seccomp, privileged, capabilities.granted));
+  if (prepared.security.apparmor &&
+      prepared.security.apparmor->type == model::SecurityProfile::Type::kLocalhost && !privileged) {
     inputs.apparmor_profile = prepared.security.apparmor->localhost_ref;
   }
   inputs.default_env = node_.default_env;
@@ -179,7 +199,8 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
   inputs.daemon_dirs = node_.daemon_dirs;
 
   ASSIGN_OR_RETURN(const std::optional<std::string> passwd,
-                   spec::PasswdWithUser(root.get(), prepared, record.user, PasswdHome(prepared, config, record.user)));
+                   spec::PasswdWithUser(root.get(), prepared, record.user,
+                                        PasswdHome(prepared, config, record.user)));
   if (passwd) {
     RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundlePasswd(record.id), *passwd, 0644));
     inputs.passwd_path = deps_.paths.BundlePasswd(record.id);
@@ -189,8 +210,9 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
     base::Log("container").warn("{} container={}", warning, record.id.Short());
   }
   if (capabilities.clamped != 0) {
-    base::Log("container").warn("capabilities that the daemon does not have are left out container={} left_out={}",
-                                record.id.Short(), fmt::join(security::CapabilityNames(capabilities.clamped), ","));
+    base::Log("container")
+        .warn("capabilities that the daemon does not have are left out container={} left_out={}",
+              record.id.Short(), fmt::join(security::CapabilityNames(capabilities.clamped), ","));
   }
   RETURN_IF_ERROR(spec::PrepareRootfs(root.get(), output.rootfs_dirs));
   RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleConfig(record.id), output.config_json, 0600));
@@ -199,8 +221,8 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
   return args.front();
 }
 
-absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(const base::OpContext& ctx,
-                                                                     const model::ContainerRecord& record) {
+absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(
+    const base::OpContext& ctx, const model::ContainerRecord& record) {
   ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
   if (!record.log_path.empty()) {
     RETURN_IF_ERROR(base::MakeDirs(record.log_path.substr(0, record.log_path.rfind('/')), 0755));

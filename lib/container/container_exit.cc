@@ -7,6 +7,7 @@
 #include <csignal>
 
 #include "fmt/format.h"
+
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/container/container.h"
@@ -20,7 +21,8 @@ namespace {
 // What is reported when nobody saw the exit code.
 constexpr int kLostExitCode = 255;
 constexpr absl::Duration kKillAgain = absl::Seconds(2);
-// For callers without a deadline: a process that SIGKILL does not end in this time hangs in the kernel.
+// For callers without a deadline: a process that SIGKILL does not end in this time hangs in the
+// kernel.
 constexpr absl::Duration kKillBudget = absl::Seconds(30);
 
 runtime::ExitRecord Lost() {
@@ -48,42 +50,52 @@ void ContainerService::OnMonitorGone(const std::string& id) {
 }
 
 void ContainerService::HandleMonitorGone(const Ptr& container) {
-  const absl::StatusOr<runtime::ExitRecord> exit = runtime::ReadExitRecord(deps_.paths.ExitRecord(container->id()));
+  const absl::StatusOr<runtime::ExitRecord> exit =
+      runtime::ReadExitRecord(deps_.paths.ExitRecord(container->id()));
   if (exit.ok()) {
     Finish(container, *exit, "");
     return;
   }
-  base::Log("container").warn("a monitor ended without an exit record: the container's log and exit code are lost container={} error=\"{}\"",
-                              container->id().Short(), exit.status().ToString());
+  base::Log("container")
+      .warn(
+          "a monitor ended without an exit record: the container's log and exit code are lost "
+          "container={} error=\"{}\"",
+          container->id().Short(), exit.status().ToString());
   WatchOrphan(container);
 }
 
 // The container of a killed monitor runs on; its end can still be seen, its exit code cannot.
 void ContainerService::WatchOrphan(const Ptr& container) {
   const ContainerPtr record = container->record();
-  constexpr std::string_view kWhy = "the container's monitor was killed: its exit code is not known";
+  constexpr std::string_view kWhy =
+      "the container's monitor was killed: its exit code is not known";
   absl::StatusOr<base::UniqueFd> opened = netns::OpenProcess(record->pid, record->pid_start);
   if (!opened.ok()) {
     Finish(container, Lost(), std::string(kWhy));
     return;
   }
   const int pidfd = container->KeepOrphan(*std::move(opened));
-  const absl::Status watched = deps_.loop.Watch(pidfd, EPOLLIN, [this, weak = std::weak_ptr<Container>(container), kWhy](uint32_t) {
-    const Ptr dead = weak.lock();
-    const base::UniqueFd fd = dead == nullptr ? base::UniqueFd() : dead->TakeOrphan();
-    if (!fd) {
-      return;
-    }
-    deps_.loop.Unwatch(fd.get());
-    Finish(dead, Lost(), std::string(kWhy));
-  });
+  const absl::Status watched = deps_.loop.Watch(
+      pidfd, EPOLLIN, [this, weak = std::weak_ptr<Container>(container), kWhy](uint32_t) {
+        const Ptr dead = weak.lock();
+        const base::UniqueFd fd = dead == nullptr ? base::UniqueFd() : dead->TakeOrphan();
+        if (!fd) {
+          return;
+        }
+        deps_.loop.Unwatch(fd.get());
+        Finish(dead, Lost(), std::string(kWhy));
+      });
   if (!watched.ok()) {
-    base::Log("container").error("cannot watch a container without monitor, it will seem to run until berthd is restarted container={} error=\"{}\"",
-                                 container->id().Short(), watched.ToString());
+    base::Log("container")
+        .error(
+            "cannot watch a container without monitor, it will seem to run until berthd is "
+            "restarted container={} error=\"{}\"",
+            container->id().Short(), watched.ToString());
   }
 }
 
-void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& exit, const std::string& message) {
+void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& exit,
+                              const std::string& message) {
   if (container->exited()) {
     return;
   }
@@ -93,15 +105,21 @@ void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& e
     record.oom_killed = exit.oom_killed;
     record.message = message;
   });
-  base::Log("container").info("container exited container={} code={} oom={}", container->id().Short(), exit.Combined(), exit.oom_killed);
+  base::Log("container")
+      .info("container exited container={} code={} oom={}", container->id().Short(),
+            exit.Combined(), exit.oom_killed);
   if (exit.lost_log_bytes != 0) {
-    base::Log("container").warn("part of a container's output could not be written to its log container={} bytes={}",
-                                container->id().Short(), exit.lost_log_bytes);
+    base::Log("container")
+        .warn("part of a container's output could not be written to its log container={} bytes={}",
+              container->id().Short(), exit.lost_log_bytes);
   }
   persist_queue_.Add([this, container] {
     if (absl::Status status = Persist(*container); !status.ok()) {
-      base::Log("container").warn("an exit is not in the database yet; the monitor's record has it container={} error=\"{}\"",
-                                  container->id().Short(), status.ToString());
+      base::Log("container")
+          .warn(
+              "an exit is not in the database yet; the monitor's record has it container={} "
+              "error=\"{}\"",
+              container->id().Short(), status.ToString());
     }
   });
 }
@@ -118,7 +136,8 @@ absl::Status ContainerService::Signal(const model::ContainerRecord& record, int 
   }
   RETURN_IF_ERROR(pidfd.status());
   if (::syscall(SYS_pidfd_send_signal, pidfd->get(), signal, nullptr, 0) != 0 && errno != ESRCH) {
-    return base::ErrnoStatus(errno, fmt::format("send signal {} to process {}", signal, record.pid));
+    return base::ErrnoStatus(errno,
+                             fmt::format("send signal {} to process {}", signal, record.pid));
   }
   return absl::OkStatus();
 }
@@ -132,7 +151,8 @@ absl::Status ContainerService::KillAndWait(const base::OpContext& ctx, const Ptr
       case Container::Woken::kExited:
         return KillLeftovers(bounded, *container->record());
       case Container::Woken::kCallerGone:
-        return base::Annotate(bounded.Check(), fmt::format("process {} does not end on SIGKILL", container->record()->pid));
+        return base::Annotate(bounded.Check(), fmt::format("process {} does not end on SIGKILL",
+                                                           container->record()->pid));
       case Container::Woken::kStopDeadline:
         RETURN_IF_ERROR(Signal(*container->record(), SIGKILL));
         again = absl::Now() + kKillAgain;
@@ -141,13 +161,16 @@ absl::Status ContainerService::KillAndWait(const base::OpContext& ctx, const Ptr
   }
 }
 
-// A container with a PID namespace of its own ends with its first process; in a shared one the others live on.
-absl::Status ContainerService::KillLeftovers(const base::OpContext& ctx, const model::ContainerRecord& record) const {
+// A container with a PID namespace of its own ends with its first process; in a shared one the
+// others live on.
+absl::Status ContainerService::KillLeftovers(const base::OpContext& ctx,
+                                             const model::ContainerRecord& record) const {
   if (record.spec.security.namespaces.pid == model::NamespaceMode::kContainer) {
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(const std::string cgroup,
-                   cgroup::CgroupOf(deps_.cgroups.driver(), record.cgroup_parent, record.id.value()));
+  ASSIGN_OR_RETURN(
+      const std::string cgroup,
+      cgroup::CgroupOf(deps_.cgroups.driver(), record.cgroup_parent, record.id.value()));
   return deps_.cgroups.hierarchy().KillAll(ctx, cgroup);
 }
 

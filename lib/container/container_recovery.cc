@@ -1,5 +1,7 @@
-// What a start of the daemon finds: half-made containers, running ones with their monitors, and those that ended meanwhile.
+// What a start of the daemon finds: half-made containers, running ones with their monitors, and
+// those that ended meanwhile.
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/process_runner.h"
@@ -34,8 +36,11 @@ void ContainerService::RecoverOne(model::ContainerRecord record) {
       return;
     }
     // Listed as exited, so that the kubelet removes it and TearDown runs again.
-    base::Log("container").warn("half-made container is not wholly removed, listing it as exited container={} error=\"{}\"",
-                                record.id.Short(), status.ToString());
+    base::Log("container")
+        .warn(
+            "half-made container is not wholly removed, listing it as exited container={} "
+            "error=\"{}\"",
+            record.id.Short(), status.ToString());
     record.created_ns = record.finished_ns = absl::ToUnixNanos(absl::Now());
     record.exit_code = 255;
     record.message = "berthd ended while this container was created";
@@ -53,25 +58,31 @@ void ContainerService::RecoverOne(model::ContainerRecord record) {
 void ContainerService::Adopt(const Ptr& container) {
   const ContainerPtr record = container->record();
   if (record->started_ns == 0) {
-    // Berthd may have died between the runtime's start and its own record of it. The runtime keeps this fifo exactly as long as
-    // the container waits to be started.
-    const absl::StatusOr<const runtime::Handler*> handler = deps_.handlers.Get(record->runtime_handler);
-    if (handler.ok() && !base::PathExists(fmt::format("{}/{}/exec.fifo", (*handler)->root, record->id.value())) &&
+    // Berthd may have died between the runtime's start and its own record of it. The runtime keeps
+    // this fifo exactly as long as the container waits to be started.
+    const absl::StatusOr<const runtime::Handler*> handler =
+        deps_.handlers.Get(record->runtime_handler);
+    if (handler.ok() &&
+        !base::PathExists(fmt::format("{}/{}/exec.fifo", (*handler)->root, record->id.value())) &&
         base::PathExists(fmt::format("{}/{}", (*handler)->root, record->id.value()))) {
-      container->Update([](model::ContainerRecord& changed) { changed.started_ns = changed.created_ns; });
+      container->Update(
+          [](model::ContainerRecord& changed) { changed.started_ns = changed.created_ns; });
       persist_queue_.Add([this, container] { Persist(*container).IgnoreError(); });
     }
   }
-  const absl::StatusOr<runtime::MonitorState> state = monitors_.Adopt(
-      base::OpContext::WithTimeout(kAdoptBudget), record->id.value(), deps_.paths.MonitorSocket(record->id));
+  const absl::StatusOr<runtime::MonitorState> state =
+      monitors_.Adopt(base::OpContext::WithTimeout(kAdoptBudget), record->id.value(),
+                      deps_.paths.MonitorSocket(record->id));
   if (state.ok()) {
     return;
   }
   if (!absl::IsNotFound(state.status())) {
-    base::Log("container").warn("a container's monitor does not answer container={} error=\"{}\"", record->id.Short(),
-                                state.status().ToString());
+    base::Log("container")
+        .warn("a container's monitor does not answer container={} error=\"{}\"", record->id.Short(),
+              state.status().ToString());
   }
-  const absl::StatusOr<runtime::ExitRecord> exit = runtime::ReadExitRecord(deps_.paths.ExitRecord(record->id));
+  const absl::StatusOr<runtime::ExitRecord> exit =
+      runtime::ReadExitRecord(deps_.paths.ExitRecord(record->id));
   if (exit.ok()) {
     Finish(container, *exit, "");
   } else if (base::PathExists(deps_.paths.Bundle(record->id))) {

@@ -1,10 +1,10 @@
 #include "lib/container/container_service.h"
 
+#include <algorithm>
 #include <csignal>
 
-#include <algorithm>
-
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
@@ -43,7 +43,8 @@ ContainerService::ContainerService(ContainerDeps deps, std::string monitor_path,
       monitor_path_(monitor_path),
       node_(node),
       index_("container"),
-      monitors_(deps.loop, deps.runner, std::move(monitor_path), [this](const std::string& id) { OnMonitorGone(id); }) {}
+      monitors_(deps.loop, deps.runner, std::move(monitor_path),
+                [this](const std::string& id) { OnMonitorGone(id); }) {}
 
 ContainerService::~ContainerService() {
   for (const Ptr& container : index_.All()) {
@@ -55,7 +56,8 @@ ContainerService::~ContainerService() {
   persist_queue_.Stop();
 }
 
-absl::StatusOr<runtime::OciRuntime> ContainerService::RuntimeOf(const model::ContainerRecord& record) const {
+absl::StatusOr<runtime::OciRuntime> ContainerService::RuntimeOf(
+    const model::ContainerRecord& record) const {
   ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
   return runtime::OciRuntime(deps_.runner, *handler,
                              {.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd,
@@ -72,13 +74,15 @@ std::set<int64_t> ContainerService::LayersInUse() const {
   return layers;
 }
 
-absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContext& ctx, const std::string& sandbox_id,
+absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContext& ctx,
+                                                            const std::string& sandbox_id,
                                                             model::ContainerSpec spec) {
   ASSIGN_OR_RETURN(const sandbox::SandboxPtr sandbox, deps_.sandboxes.Get(sandbox_id));
   model::ContainerRecord record;
   record.id = model::ContainerId::Generate();
   record.sandbox_id = sandbox->id;
-  record.full_name = fmt::format("k8s_{}_{}_{}_{}_{}", spec.name, sandbox->spec.name, sandbox->spec.ns, sandbox->spec.uid, spec.attempt);
+  record.full_name = fmt::format("k8s_{}_{}_{}_{}_{}", spec.name, sandbox->spec.name,
+                                 sandbox->spec.ns, sandbox->spec.uid, spec.attempt);
   const std::string what = fmt::format("create container '{}'", record.full_name);
   absl::StatusOr<Ptr> existing = index_.Reserve(ctx, record.full_name);
   RETURN_IF_ERROR(base::Annotate(existing.status(), what));
@@ -88,7 +92,8 @@ absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContex
 
   absl::Status status;
   if (sandbox->state != model::SandboxState::kReady) {
-    status = absl::FailedPreconditionError(fmt::format("pod sandbox '{}' is not ready", sandbox->id.value()));
+    status = absl::FailedPreconditionError(
+        fmt::format("pod sandbox '{}' is not ready", sandbox->id.value()));
   }
   // The lease holds the layers until the index knows the container, whose record names them.
   absl::StatusOr<image::ImageLease> lease;
@@ -128,7 +133,8 @@ absl::Status ContainerService::Start(const base::OpContext& ctx, const std::stri
   const ContainerPtr record = container->record();
   const std::string what = fmt::format("start container '{}'", record->id.value());
   if (record->state() != model::ContainerState::kCreated) {
-    return absl::FailedPreconditionError(fmt::format("{}: it is {}", what, StateName(record->state())));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: it is {}", what, StateName(record->state())));
   }
   ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
   const absl::Status started = runtime.Start(ctx, record->id.value());
@@ -144,8 +150,11 @@ absl::Status ContainerService::Start(const base::OpContext& ctx, const std::stri
     });
     absl::Status stored = Persist(*container);
     if (!killed.ok() || !stored.ok()) {
-      base::Log("container").warn("a container that did not start is not wholly undone container={} kill=\"{}\" store=\"{}\"",
-                                  record->id.Short(), killed.ToString(), stored.ToString());
+      base::Log("container")
+          .warn(
+              "a container that did not start is not wholly undone container={} kill=\"{}\" "
+              "store=\"{}\"",
+              record->id.Short(), killed.ToString(), stored.ToString());
     }
     return base::Annotate(started, what);
   }
@@ -157,7 +166,8 @@ absl::Status ContainerService::Start(const base::OpContext& ctx, const std::stri
   return base::Annotate(Persist(*container), what);
 }
 
-absl::Status ContainerService::Stop(const base::OpContext& ctx, const std::string& id, absl::Duration timeout) {
+absl::Status ContainerService::Stop(const base::OpContext& ctx, const std::string& id,
+                                    absl::Duration timeout) {
   absl::StatusOr<Ptr> found = index_.Find(id);
   if (absl::IsNotFound(found.status())) {
     return absl::OkStatus();
@@ -167,7 +177,8 @@ absl::Status ContainerService::Stop(const base::OpContext& ctx, const std::strin
   const ContainerPtr record = container->record();
   const std::string what = fmt::format("stop container '{}'", record->id.value());
   // One that was not started has nobody to hear a signal.
-  const bool at_once = timeout <= absl::ZeroDuration() || record->state() == model::ContainerState::kCreated;
+  const bool at_once =
+      timeout <= absl::ZeroDuration() || record->state() == model::ContainerState::kCreated;
   const bool first = container->RequestStop(at_once ? absl::InfinitePast() : absl::Now() + timeout);
   if (first && !at_once && !container->exited()) {
     RETURN_IF_ERROR(base::Annotate(Signal(*record, record->stop_signal), what));
@@ -214,19 +225,24 @@ absl::Status ContainerService::Remove(const base::OpContext& ctx, const std::str
   return absl::OkStatus();
 }
 
-absl::StatusOr<runtime::ExecResult> ContainerService::ExecSync(const base::OpContext& ctx, const std::string& id,
-                                                               const std::vector<std::string>& command, absl::Duration timeout) {
+absl::StatusOr<runtime::ExecResult> ContainerService::ExecSync(
+    const base::OpContext& ctx, const std::string& id, const std::vector<std::string>& command,
+    absl::Duration timeout) {
   ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
   const ContainerPtr record = container->record();
   const std::string what = fmt::format("exec in container '{}'", record->id.value());
   if (record->state() != model::ContainerState::kRunning) {
-    return absl::FailedPreconditionError(fmt::format("{}: it is {}", what, StateName(record->state())));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: it is {}", what, StateName(record->state())));
   }
-  ASSIGN_OR_RETURN(const std::string process, base::ReadFile(deps_.paths.BundleProcess(record->id), kMaxProcessJson));
-  absl::StatusOr<std::string> exec_process = spec::BuildProcessJson(process, command, /*tty=*/false);
+  ASSIGN_OR_RETURN(const std::string process,
+                   base::ReadFile(deps_.paths.BundleProcess(record->id), kMaxProcessJson));
+  absl::StatusOr<std::string> exec_process =
+      spec::BuildProcessJson(process, command, /*tty=*/false);
   RETURN_IF_ERROR(base::Annotate(exec_process.status(), what));
   ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
-  absl::StatusOr<runtime::ExecResult> result = runtime.ExecSync(ctx, record->id.value(), *exec_process, timeout);
+  absl::StatusOr<runtime::ExecResult> result =
+      runtime.ExecSync(ctx, record->id.value(), *exec_process, timeout);
   RETURN_IF_ERROR(base::Annotate(result.status(), what));
   return result;
 }
@@ -236,7 +252,8 @@ absl::Status ContainerService::ReopenLog(const base::OpContext& ctx, const std::
   const ContainerPtr record = container->record();
   const std::string what = fmt::format("reopen the log of container '{}'", record->id.value());
   if (record->state() != model::ContainerState::kRunning) {
-    return absl::FailedPreconditionError(fmt::format("{}: it is {}", what, StateName(record->state())));
+    return absl::FailedPreconditionError(
+        fmt::format("{}: it is {}", what, StateName(record->state())));
   }
   absl::StatusOr<runtime::MonitorConnection> monitor =
       runtime::MonitorConnection::Connect(ctx, deps_.paths.MonitorSocket(record->id));
@@ -254,7 +271,9 @@ std::vector<ContainerPtr> ContainerService::List() const {
   for (const Ptr& container : index_.All()) {
     list.push_back(container->record());
   }
-  std::sort(list.begin(), list.end(), [](const ContainerPtr& a, const ContainerPtr& b) { return a->created_ns > b->created_ns; });
+  std::sort(list.begin(), list.end(), [](const ContainerPtr& a, const ContainerPtr& b) {
+    return a->created_ns > b->created_ns;
+  });
   return list;
 }
 

@@ -1,13 +1,16 @@
-// ContainerService: containers and what runs in them; and the end of whole pods, because containers come before their pod.
+// ContainerService: containers and what runs in them; and the end of whole pods, because containers
+// come before their pod.
 //
-// On disk: the record, <root>/containers/<id> (writable layer) and <state>/containers/<id> (bundle), see store/paths.h.
-// A container's exit is written by its monitor, read when the monitor's socket closes (event loop), and stored by a work queue.
-// TearDown undoes a container from its record alone; Create's undo, recovery and Remove are the same function.
+// On disk: the record, <root>/containers/<id> (writable layer) and <state>/containers/<id>
+// (bundle), see store/paths.h. A container's exit is written by its monitor, read when the
+// monitor's socket closes (event loop), and stored by a work queue. TearDown undoes a container
+// from its record alone; Create's undo, recovery and Remove are the same function.
 //
-// Locks: Container::op_mu_ serialises Start and Remove of one container; nobody holds it while waiting for a grace period.
-// Container::state_mu_ is a leaf: the record snapshot, the stop deadline, the exit's condition variable.
-// Threads: thread-safe; all but Get and List block. Ownership: borrows everything in ContainerDeps.
-// Source: CRI v1 RuntimeService, CreateContainer .. ExecSync.
+// Locks: Container::op_mu_ serialises Start and Remove of one container; nobody holds it while
+// waiting for a grace period. Container::state_mu_ is a leaf: the record snapshot, the stop
+// deadline, the exit's condition variable. Threads: thread-safe; all but Get and List block.
+// Ownership: borrows everything in ContainerDeps. Source: CRI v1 RuntimeService, CreateContainer ..
+// ExecSync.
 #pragma once
 
 #include <map>
@@ -18,6 +21,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+
 #include "lib/base/event_loop.h"
 #include "lib/base/id_index.h"
 #include "lib/base/op_context.h"
@@ -61,29 +65,37 @@ class ContainerService {
   // The layers that containers stand on, for ImageService::SetLayersInUse. Leaf locks only.
   std::set<int64_t> LayersInUse() const;
 
-  // Takes over stored records: half-made ones are torn down, the others' monitors are adopted, exits that happened meanwhile are
-  // read. Starts no process for a container that is whole. Once, before all else.
+  // Takes over stored records: half-made ones are torn down, the others' monitors are adopted,
+  // exits that happened meanwhile are read. Starts no process for a container that is whole. Once,
+  // before all else.
   void Recover(std::vector<model::ContainerRecord> records);
 
-  // Makes a container in a READY pod; same name again: the existing one's id. Errors leave nothing behind: kNotFound (pod, image),
-  // kFailedPrecondition (pod not ready), kInvalidArgument (fields), the runtime's own.
-  absl::StatusOr<model::ContainerId> Create(const base::OpContext& ctx, const std::string& sandbox_id,
+  // Makes a container in a READY pod; same name again: the existing one's id. Errors leave nothing
+  // behind: kNotFound (pod, image), kFailedPrecondition (pod not ready), kInvalidArgument (fields),
+  // the runtime's own.
+  absl::StatusOr<model::ContainerId> Create(const base::OpContext& ctx,
+                                            const std::string& sandbox_id,
                                             model::ContainerSpec spec);
-  // kNotFound; kFailedPrecondition when it is not CREATED. A failed start leaves it EXITED with the error as its message.
+  // kNotFound; kFailedPrecondition when it is not CREATED. A failed start leaves it EXITED with the
+  // error as its message.
   absl::Status Start(const base::OpContext& ctx, const std::string& id);
-  // Sends the stop signal, kills after `timeout` (0: at once) and returns when it has ended. A shorter timeout of another caller
-  // replaces a longer one. At ctx's end: its error; the container goes on stopping as far as it got. Absent or ended: OK.
+  // Sends the stop signal, kills after `timeout` (0: at once) and returns when it has ended. A
+  // shorter timeout of another caller replaces a longer one. At ctx's end: its error; the container
+  // goes on stopping as far as it got. Absent or ended: OK.
   absl::Status Stop(const base::OpContext& ctx, const std::string& id, absl::Duration timeout);
   // Kills it if need be and removes all of it. Absent: OK.
   absl::Status Remove(const base::OpContext& ctx, const std::string& id);
 
-  // kFailedPrecondition: not running (created counts not). See OciRuntime::ExecSync for results and errors.
+  // kFailedPrecondition: not running (created counts not). See OciRuntime::ExecSync for results and
+  // errors.
   absl::StatusOr<runtime::ExecResult> ExecSync(const base::OpContext& ctx, const std::string& id,
-                                               const std::vector<std::string>& command, absl::Duration timeout);
+                                               const std::vector<std::string>& command,
+                                               absl::Duration timeout);
   // kFailedPrecondition: not running.
   absl::Status ReopenLog(const base::OpContext& ctx, const std::string& id);
 
-  // CRI StopPodSandbox / RemovePodSandbox: the pod's containers (killed / removed, all at once), then the pod. Idempotent.
+  // CRI StopPodSandbox / RemovePodSandbox: the pod's containers (killed / removed, all at once),
+  // then the pod. Idempotent.
   absl::Status StopPod(const base::OpContext& ctx, const std::string& sandbox_id);
   absl::Status RemovePod(const base::OpContext& ctx, const std::string& sandbox_id);
 
@@ -97,13 +109,16 @@ class ContainerService {
   using Ptr = std::shared_ptr<Container>;
 
   // container_create.cc
-  absl::Status Build(const base::OpContext& ctx, Container& container, const sandbox::SandboxPtr& sandbox,
-                     const model::ImageRecord& image);
+  absl::Status Build(const base::OpContext& ctx, Container& container,
+                     const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image);
   // Fills in what the image says (user, stop signal); returns the command, for errors.
-  absl::StatusOr<std::string> WriteBundle(model::ContainerRecord& record, const sandbox::SandboxPtr& sandbox,
+  absl::StatusOr<std::string> WriteBundle(model::ContainerRecord& record,
+                                          const sandbox::SandboxPtr& sandbox,
                                           const model::ImageRecord& image);
-  absl::StatusOr<std::string> PidNamespace(const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const;
-  absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
+  absl::StatusOr<std::string> PidNamespace(const model::ContainerSpec& spec,
+                                           const model::SandboxRecord& sandbox) const;
+  absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx,
+                                                     const model::ContainerRecord& record);
   // container_teardown.cc
   absl::Status TearDown(const base::OpContext& ctx, const model::ContainerRecord& record);
   absl::Status EndMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
@@ -115,7 +130,8 @@ class ContainerService {
   absl::Status Persist(Container& container);
   absl::Status Signal(const model::ContainerRecord& record, int signal) const;
   absl::Status KillAndWait(const base::OpContext& ctx, const Ptr& container);
-  absl::Status KillLeftovers(const base::OpContext& ctx, const model::ContainerRecord& record) const;
+  absl::Status KillLeftovers(const base::OpContext& ctx,
+                             const model::ContainerRecord& record) const;
   // container_recovery.cc
   void RecoverOne(model::ContainerRecord record);
   void Adopt(const Ptr& container);

@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
@@ -31,18 +32,23 @@ absl::Status AwaitEnd(const base::OpContext& ctx, int pidfd) {
 
 }  // namespace
 
-absl::Status ContainerService::TearDown(const base::OpContext& ctx, const model::ContainerRecord& record) {
+absl::Status ContainerService::TearDown(const base::OpContext& ctx,
+                                        const model::ContainerRecord& record) {
   const std::string& id = record.id.value();
   const std::string bundle = deps_.paths.Bundle(record.id);
   ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(record));
-  // After a reboot neither is there; the runtime may also have kept its state where the bundle is lost.
+  // After a reboot neither is there; the runtime may also have kept its state where the bundle is
+  // lost.
   if (base::PathExists(bundle) || base::PathExists(runtime.handler().root + "/" + id)) {
     if (record.created_ns == 0) {
-      // A crash may have cut off the request while the runtime worked; its monitor goes on and tells how it ended.
-      const absl::StatusOr<runtime::MonitorState> state = monitors_.Adopt(ctx, id, deps_.paths.MonitorSocket(record.id));
+      // A crash may have cut off the request while the runtime worked; its monitor goes on and
+      // tells how it ended.
+      const absl::StatusOr<runtime::MonitorState> state =
+          monitors_.Adopt(ctx, id, deps_.paths.MonitorSocket(record.id));
       if (!state.ok() && !absl::IsNotFound(state.status())) {
-        base::Log("container").debug("the half-made container was not created container={} error=\"{}\"", record.id.Short(),
-                                     state.status().ToString());
+        base::Log("container")
+            .debug("the half-made container was not created container={} error=\"{}\"",
+                   record.id.Short(), state.status().ToString());
       }
     }
     monitors_.Forget(id);
@@ -56,7 +62,8 @@ absl::Status ContainerService::TearDown(const base::OpContext& ctx, const model:
 }
 
 // The bundle may be removed only when the monitor writes nothing there any more.
-absl::Status ContainerService::EndMonitor(const base::OpContext& ctx, const model::ContainerRecord& record) {
+absl::Status ContainerService::EndMonitor(const base::OpContext& ctx,
+                                          const model::ContainerRecord& record) {
   pid_t pid = record.monitor_pid;
   uint64_t start = record.monitor_start;
   if (pid == 0) {
@@ -75,12 +82,15 @@ absl::Status ContainerService::EndMonitor(const base::OpContext& ctx, const mode
   if (AwaitEnd(ctx.Within(kMonitorGrace), pidfd->get()).ok()) {
     return absl::OkStatus();
   }
-  base::Log("container").warn("a monitor outlives its container, killing it container={} monitor={}", record.id.Short(), pid);
+  base::Log("container")
+      .warn("a monitor outlives its container, killing it container={} monitor={}",
+            record.id.Short(), pid);
   model::ContainerRecord monitor;
   monitor.pid = pid;
   monitor.pid_start = start;
   RETURN_IF_ERROR(Signal(monitor, SIGKILL));
-  return base::Annotate(AwaitEnd(ctx.Within(kMonitorGrace), pidfd->get()), fmt::format("end monitor {}", pid));
+  return base::Annotate(AwaitEnd(ctx.Within(kMonitorGrace), pidfd->get()),
+                        fmt::format("end monitor {}", pid));
 }
 
 }  // namespace berth::container

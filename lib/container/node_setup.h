@@ -1,5 +1,6 @@
-// NodeSetup: what containers get besides what their request says: this machine's facts and the configuration's defaults.
-// Made once by the composition root; SeccompPolicy locks itself, the rest is constant.
+// NodeSetup: what containers get besides what their request says: this machine's facts and the
+// configuration's defaults. Made once by the composition root; SeccompPolicy locks itself, the rest
+// is constant.
 #pragma once
 
 #include <map>

@@ -3,6 +3,7 @@
 #include <thread>
 
 #include "fmt/format.h"
+
 #include "lib/base/status.h"
 #include "lib/container/container.h"
 #include "lib/container/container_service.h"
@@ -15,7 +16,8 @@ absl::Status ContainerService::StopPod(const base::OpContext& ctx, const std::st
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(sandbox.status());
-  // CRI v1 StopPodSandbox: running containers are forcibly terminated. Signals first, so that all of them end at the same time.
+  // CRI v1 StopPodSandbox: running containers are forcibly terminated. Signals first, so that all
+  // of them end at the same time.
   const std::vector<Ptr> containers = OfSandbox((*sandbox)->id);
   for (const Ptr& container : containers) {
     if (!container->exited()) {
@@ -23,12 +25,14 @@ absl::Status ContainerService::StopPod(const base::OpContext& ctx, const std::st
     }
   }
   for (const Ptr& container : containers) {
-    RETURN_IF_ERROR(base::Annotate(KillAndWait(ctx, container), fmt::format("stop pod sandbox '{}'", (*sandbox)->id.value())));
+    RETURN_IF_ERROR(base::Annotate(KillAndWait(ctx, container),
+                                   fmt::format("stop pod sandbox '{}'", (*sandbox)->id.value())));
   }
   return deps_.sandboxes.Stop(ctx, (*sandbox)->id.value());
 }
 
-absl::Status ContainerService::RemovePod(const base::OpContext& ctx, const std::string& sandbox_id) {
+absl::Status ContainerService::RemovePod(const base::OpContext& ctx,
+                                         const std::string& sandbox_id) {
   const absl::StatusOr<sandbox::SandboxPtr> sandbox = deps_.sandboxes.Get(sandbox_id);
   if (absl::IsNotFound(sandbox.status())) {
     return absl::OkStatus();

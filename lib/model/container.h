@@ -1,8 +1,11 @@
-// Containers: what was asked for (ContainerSpec, unchanged after creation except `resources`) and what became of it.
+// Containers: what was asked for (ContainerSpec, unchanged after creation except `resources`) and
+// what became of it.
 //
-//   CREATING --runtime create--> CREATED --runtime start--> RUNNING --exit--> EXITED --RemoveContainer--> (gone)
+//   CREATING --runtime create--> CREATED --runtime start--> RUNNING --exit--> EXITED
+//   --RemoveContainer--> (gone)
 //
-// State is derived from facts: times, the exit record, whether the monitor lives. Times are ns since the epoch, 0: not yet.
+// State is derived from facts: times, the exit record, whether the monitor lives. Times are ns
+// since the epoch, 0: not yet.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +28,7 @@ struct MountSpec {
   bool selinux_relabel = false;
   MountPropagation propagation = MountPropagation::kPrivate;
   std::vector<IdMapping> uid_mappings, gid_mappings;
-  std::string image;           // CRI Mount.image: mount this image instead of host_path
+  std::string image;  // CRI Mount.image: mount this image instead of host_path
   std::string image_sub_path;
   std::vector<std::string> options;
 };
@@ -57,7 +60,7 @@ struct ContainerSpec {
   std::string name;  // CRI v1 ContainerMetadata
   uint32_t attempt = 0;
 
-  std::string image;                 // ImageSpec.image: what CreateContainer was told (usually an image id)
+  std::string image;  // ImageSpec.image: what CreateContainer was told (usually an image id)
   std::string user_specified_image;  // what the pod's author wrote
   std::map<std::string, std::string> image_annotations;
   std::vector<std::string> command, args;
@@ -69,7 +72,7 @@ struct ContainerSpec {
   std::map<std::string, std::string> labels, annotations;
   std::string log_path;  // relative to the sandbox's log_directory; empty: no log
   bool stdin_open = false, stdin_once = false, tty = false;
-  int stop_signal = 0;   // kernel number; 0: the image's or SIGTERM
+  int stop_signal = 0;  // kernel number; 0: the image's or SIGTERM
   Resources resources;
   ContainerSecurity security;
 };
@@ -88,21 +91,22 @@ struct ContainerRecord {
   SandboxId sandbox_id;
   std::string full_name;  // `k8s_<ctr>_<pod>_<ns>_<uid>_<attempt>`: unique on the node
   ContainerSpec spec;
-  std::string runtime_handler;   // the name in effect
-  std::string image_id;          // 64 hex
-  std::vector<int64_t> layers;   // layer numbers, top first: what keeps them from being collected
+  std::string runtime_handler;  // the name in effect
+  std::string image_id;         // 64 hex
+  std::vector<int64_t> layers;  // layer numbers, top first: what keeps them from being collected
   ContainerUser user;
-  std::string log_path;          // absolute; empty: none
-  int stop_signal = 15;          // the one in effect, kernel number
+  std::string log_path;  // absolute; empty: none
+  int stop_signal = 15;  // the one in effect, kernel number
   int64_t created_ns = 0, started_ns = 0, finished_ns = 0;
-  int32_t pid = 0;               // init, in the host's PID namespace
+  int32_t pid = 0;  // init, in the host's PID namespace
   uint64_t pid_start = 0;
   int32_t monitor_pid = 0;
   uint64_t monitor_start = 0;
-  int32_t exit_code = 0;         // valid when finished_ns != 0; 128 + signal for signals
+  int32_t exit_code = 0;  // valid when finished_ns != 0; 128 + signal for signals
   bool oom_killed = false;
-  std::string reason, message;   // CRI ContainerStatus; empty reason: derived from the exit code
-  std::string cgroup_parent;     // the pod's, as requested: with the id it names the container's cgroup
+  std::string reason, message;  // CRI ContainerStatus; empty reason: derived from the exit code
+  std::string
+      cgroup_parent;  // the pod's, as requested: with the id it names the container's cgroup
 
   ContainerState state() const {
     if (finished_ns != 0) return ContainerState::kExited;

@@ -1,4 +1,5 @@
 #include "gtest/gtest.h"
+
 #include "lib/model/image.h"
 #include "lib/model/record_json.h"
 #include "lib/model/signals.h"
@@ -13,7 +14,8 @@ TEST(SignalsTest, NamesAndNumbers) {
   EXPECT_EQ(ParseSignal("SIGRTMIN"), 34);
   EXPECT_EQ(ParseSignal("SIGRTMIN+3"), 37);
   EXPECT_EQ(ParseSignal("RTMAX-1"), 63);
-  for (const char* text : {"", "0", "65", "-1", "SIG", "NOPE", "15x", "SIGRTMIN-1", "SIGRTMIN+99"}) {
+  for (const char* text :
+       {"", "0", "65", "-1", "SIG", "NOPE", "15x", "SIGRTMIN-1", "SIGRTMIN+99"}) {
     EXPECT_EQ(ParseSignal(text), std::nullopt) << text;
   }
   for (int number = 1; number <= 64; ++number) {

@@ -1,11 +1,13 @@
-// Records as bytes, for lib/store: CBOR (RFC 8949), because environment values and labels may be any bytes.
-// A field that is absent reads as its default, so a record of an older version stays readable; unknown ones are dropped.
+// Records as bytes, for lib/store: CBOR (RFC 8949), because environment values and labels may be
+// any bytes. A field that is absent reads as its default, so a record of an older version stays
+// readable; unknown ones are dropped.
 #pragma once
 
 #include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
+
 #include "lib/model/container.h"
 #include "lib/model/sandbox.h"
 

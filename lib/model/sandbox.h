@@ -1,8 +1,11 @@
-// Pod sandboxes: what was asked for (SandboxSpec, unchanged after creation) and what became of it (SandboxRecord, stored).
+// Pod sandboxes: what was asked for (SandboxSpec, unchanged after creation) and what became of it
+// (SandboxRecord, stored).
 //
-//   CREATING --network up--> READY --StopPodSandbox / pause died--> NOT_READY --RemovePodSandbox--> (gone)
+//   CREATING --network up--> READY --StopPodSandbox / pause died--> NOT_READY --RemovePodSandbox-->
+//   (gone)
 //
-// The record is stored before the first side effect; one found CREATING at start is undone by its id alone.
+// The record is stored before the first side effect; one found CREATING at start is undone by its
+// id alone.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +52,9 @@ struct SandboxSpec {
   std::optional<Resources> overhead, resources;
 
   // `k8s_<pod>_<ns>_<uid>_<attempt>`: unique on the node.
-  std::string FullName() const { return "k8s_" + name + "_" + ns + "_" + uid + "_" + std::to_string(attempt); }
+  std::string FullName() const {
+    return "k8s_" + name + "_" + ns + "_" + uid + "_" + std::to_string(attempt);
+  }
 };
 
 enum class SandboxState { kCreating, kReady, kNotReady };
@@ -58,14 +63,14 @@ struct SandboxRecord {
   SandboxId id;
   SandboxSpec spec;
   SandboxState state = SandboxState::kCreating;
-  int64_t created_ns = 0;      // CLOCK_REALTIME
-  int32_t pause_pid = 0;       // 0: none
-  uint64_t pause_start = 0;    // field 22 of /proc/PID/stat
-  std::string cgroup;          // relative to the hierarchy, or the scope's unit name, as lib/cgroup made it
-  std::string hostname;        // the one in effect
+  int64_t created_ns = 0;    // CLOCK_REALTIME
+  int32_t pause_pid = 0;     // 0: none
+  uint64_t pause_start = 0;  // field 22 of /proc/PID/stat
+  std::string cgroup;  // relative to the hierarchy, or the scope's unit name, as lib/cgroup made it
+  std::string hostname;          // the one in effect
   std::vector<std::string> ips;  // first: the primary one
-  std::string cni_attachment;  // lib/cni's own JSON; empty: no network to take down
-  bool network_down = false;   // CNI DEL has succeeded
+  std::string cni_attachment;    // lib/cni's own JSON; empty: no network to take down
+  bool network_down = false;     // CNI DEL has succeeded
 };
 
 }  // namespace berth::model

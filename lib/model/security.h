@@ -22,15 +22,16 @@ struct NamespaceOptions {
   NamespaceMode network = NamespaceMode::kPod;
   NamespaceMode pid = NamespaceMode::kPod;
   NamespaceMode ipc = NamespaceMode::kPod;
-  std::string target_id;                           // container whose PID namespace is joined (kTarget)
-  NamespaceMode user = NamespaceMode::kNode;       // kPod: the mappings below; kNode: the host's
+  std::string target_id;                      // container whose PID namespace is joined (kTarget)
+  NamespaceMode user = NamespaceMode::kNode;  // kPod: the mappings below; kNode: the host's
   std::vector<IdMapping> uids;
   std::vector<IdMapping> gids;
 };
 
 struct SecurityProfile {
   enum class Type { kRuntimeDefault = 0, kUnconfined = 1, kLocalhost = 2 };
-  Type type = Type::kUnconfined;  // what an absent message means for seccomp; parse sets it for AppArmor
+  Type type =
+      Type::kUnconfined;  // what an absent message means for seccomp; parse sets it for AppArmor
   std::string localhost_ref;
 };
 

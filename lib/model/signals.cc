@@ -1,10 +1,9 @@
 #include "lib/model/signals.h"
 
-#include <csignal>
-
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <csignal>
 #include <tuple>
 
 namespace berth::model {
@@ -18,17 +17,21 @@ struct Named {
 
 // The first name of a number is the one SignalName gives.
 constexpr std::array kSignals = {
-    Named{"HUP", SIGHUP},       Named{"INT", SIGINT},   Named{"QUIT", SIGQUIT},     Named{"ILL", SIGILL},
-    Named{"TRAP", SIGTRAP},     Named{"ABRT", SIGABRT}, Named{"IOT", SIGIOT},       Named{"BUS", SIGBUS},
-    Named{"FPE", SIGFPE},       Named{"KILL", SIGKILL}, Named{"USR1", SIGUSR1},     Named{"SEGV", SIGSEGV},
-    Named{"USR2", SIGUSR2},     Named{"PIPE", SIGPIPE}, Named{"ALRM", SIGALRM},     Named{"TERM", SIGTERM},
-    Named{"STKFLT", SIGSTKFLT}, Named{"CHLD", SIGCHLD}, Named{"CLD", SIGCHLD},      Named{"CONT", SIGCONT},
-    Named{"STOP", SIGSTOP},     Named{"TSTP", SIGTSTP}, Named{"TTIN", SIGTTIN},     Named{"TTOU", SIGTTOU},
-    Named{"URG", SIGURG},       Named{"XCPU", SIGXCPU}, Named{"XFSZ", SIGXFSZ},     Named{"VTALRM", SIGVTALRM},
-    Named{"PROF", SIGPROF},     Named{"WINCH", SIGWINCH}, Named{"IO", SIGIO},       Named{"POLL", SIGPOLL},
-    Named{"PWR", SIGPWR},       Named{"SYS", SIGSYS},
+    Named{"HUP", SIGHUP},       Named{"INT", SIGINT},       Named{"QUIT", SIGQUIT},
+    Named{"ILL", SIGILL},       Named{"TRAP", SIGTRAP},     Named{"ABRT", SIGABRT},
+    Named{"IOT", SIGIOT},       Named{"BUS", SIGBUS},       Named{"FPE", SIGFPE},
+    Named{"KILL", SIGKILL},     Named{"USR1", SIGUSR1},     Named{"SEGV", SIGSEGV},
+    Named{"USR2", SIGUSR2},     Named{"PIPE", SIGPIPE},     Named{"ALRM", SIGALRM},
+    Named{"TERM", SIGTERM},     Named{"STKFLT", SIGSTKFLT}, Named{"CHLD", SIGCHLD},
+    Named{"CLD", SIGCHLD},      Named{"CONT", SIGCONT},     Named{"STOP", SIGSTOP},
+    Named{"TSTP", SIGTSTP},     Named{"TTIN", SIGTTIN},     Named{"TTOU", SIGTTOU},
+    Named{"URG", SIGURG},       Named{"XCPU", SIGXCPU},     Named{"XFSZ", SIGXFSZ},
+    Named{"VTALRM", SIGVTALRM}, Named{"PROF", SIGPROF},     Named{"WINCH", SIGWINCH},
+    Named{"IO", SIGIO},         Named{"POLL", SIGPOLL},     Named{"PWR", SIGPWR},
+    Named{"SYS", SIGSYS},
 };
-// glibc keeps two real-time signals; containers count from the kernel's own first, as every other runtime does.
+// glibc keeps two real-time signals; containers count from the kernel's own first, as every other
+// runtime does.
 constexpr int kRtMin = 34;
 constexpr int kRtMax = 64;
 
@@ -60,7 +63,8 @@ std::optional<int> ParseSignal(std::string_view text) {
       return signal.number;
     }
   }
-  for (const auto& [base, prefix, sign] : {std::tuple{kRtMin, "RTMIN", '+'}, std::tuple{kRtMax, "RTMAX", '-'}}) {
+  for (const auto& [base, prefix, sign] :
+       {std::tuple{kRtMin, "RTMIN", '+'}, std::tuple{kRtMax, "RTMAX", '-'}}) {
     if (name.substr(0, 5) != prefix) {
       continue;
     }

@@ -1,6 +1,8 @@
-// Sandbox: one pod in memory: its record snapshot and its pause's pidfd. Used by SandboxService alone.
+// Sandbox: one pod in memory: its record snapshot and its pause's pidfd. Used by SandboxService
+// alone.
 //
-// Threads: op_mu() serialises Stop and Remove of the pod and may be held across I/O; state_mu_ is a leaf.
+// Threads: op_mu() serialises Stop and Remove of the pod and may be held across I/O; state_mu_ is a
+// leaf.
 #pragma once
 
 #include <memory>
@@ -17,7 +19,9 @@ namespace berth::sandbox {
 class SandboxService::Sandbox {
  public:
   explicit Sandbox(model::SandboxRecord record)
-      : id_(record.id), name_(record.spec.FullName()), record_(std::make_shared<const model::SandboxRecord>(std::move(record))) {}
+      : id_(record.id),
+        name_(record.spec.FullName()),
+        record_(std::make_shared<const model::SandboxRecord>(std::move(record))) {}
 
   const model::SandboxId& id() const { return id_; }
   const std::string& name() const { return name_; }
@@ -36,7 +40,8 @@ class SandboxService::Sandbox {
     base::MutexLock lock(state_mu_);
     record_ = std::move(snapshot);
   }
-  // The pause has ended: a pod without it is not ready. The record on disk follows at the next Stop or start.
+  // The pause has ended: a pod without it is not ready. The record on disk follows at the next Stop
+  // or start.
   void MarkNotReady();
 
   // The pidfd that the event loop watches, from WatchPause until the watch ends.

@@ -10,8 +10,10 @@ namespace berth::sandbox {
 absl::StatusOr<std::string> ResolvConf(const model::DnsConfig& dns) {
   for (const auto* list : {&dns.servers, &dns.searches, &dns.options}) {
     for (const std::string& entry : *list) {
-      if (entry.empty() || entry.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos) {
-        return absl::InvalidArgumentError(fmt::format("DNS entry '{}' is empty or holds a line break", entry));
+      if (entry.empty() ||
+          entry.find_first_of(std::string_view("\n\r\0", 3)) != std::string::npos) {
+        return absl::InvalidArgumentError(
+            fmt::format("DNS entry '{}' is empty or holds a line break", entry));
       }
     }
   }
@@ -28,7 +30,8 @@ absl::StatusOr<std::string> ResolvConf(const model::DnsConfig& dns) {
   return text;
 }
 
-std::string EffectiveHostname(const model::SandboxSpec& spec, const model::SandboxId& id, const std::string& node_hostname) {
+std::string EffectiveHostname(const model::SandboxSpec& spec, const model::SandboxId& id,
+                              const std::string& node_hostname) {
   if (!OwnsNetwork(spec)) {
     return node_hostname;
   }

@@ -10,11 +10,13 @@ TEST(ResolvConfTest, OrderIsSearchServersOptions) {
   EXPECT_EQ(*ResolvConf(dns), "");
   dns = {{"10.0.0.10", "fd00::a"}, {"ns.svc.cluster.local", "cluster.local"}, {"ndots:5", "edns0"}};
   EXPECT_EQ(*ResolvConf(dns),
-            "search ns.svc.cluster.local cluster.local\nnameserver 10.0.0.10\nnameserver fd00::a\noptions ndots:5 edns0\n");
+            "search ns.svc.cluster.local cluster.local\nnameserver 10.0.0.10\nnameserver "
+            "fd00::a\noptions ndots:5 edns0\n");
 }
 
 TEST(ResolvConfTest, LineBreaksAreRefused) {
-  for (const std::string& bad : {std::string("1.1.1.1\nnameserver 6.6.6.6"), std::string("a\rb"), std::string("a\0b", 3), std::string()}) {
+  for (const std::string& bad : {std::string("1.1.1.1\nnameserver 6.6.6.6"), std::string("a\rb"),
+                                 std::string("a\0b", 3), std::string()}) {
     EXPECT_TRUE(absl::IsInvalidArgument(ResolvConf({{bad}, {}, {}}).status()));
     EXPECT_TRUE(absl::IsInvalidArgument(ResolvConf({{}, {}, {bad}}).status()));
   }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "fmt/format.h"
+
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/rollback.h"
@@ -45,7 +46,8 @@ std::string_view ProtocolName(model::PortMapping::Protocol protocol) {
   return "tcp";
 }
 
-absl::StatusOr<cni::PodNetwork> NetworkOf(const model::SandboxRecord& record, const std::string& netns_path) {
+absl::StatusOr<cni::PodNetwork> NetworkOf(const model::SandboxRecord& record,
+                                          const std::string& netns_path) {
   const model::SandboxSpec& spec = record.spec;
   cni::PodNetwork network;
   network.id = record.id.value();
@@ -56,7 +58,8 @@ absl::StatusOr<cni::PodNetwork> NetworkOf(const model::SandboxRecord& record, co
   network.annotations = spec.annotations;
   network.cgroup_path = spec.cgroup_parent;
   for (const model::PortMapping& port : spec.port_mappings) {
-    network.port_mappings.push_back({std::string(ProtocolName(port.protocol)), port.container_port, port.host_port, port.host_ip});
+    network.port_mappings.push_back({std::string(ProtocolName(port.protocol)), port.container_port,
+                                     port.host_port, port.host_ip});
   }
   if (!spec.dns.empty()) {
     network.dns = cni::DnsConfig{spec.dns.servers, spec.dns.searches, spec.dns.options};
@@ -93,13 +96,16 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
       if (undone.ok()) {
         base::Log("sandbox").info("half-made pod sandbox removed sandbox={}", id.Short());
         if (absl::Status status = deps_.records.Remove(id); !status.ok()) {
-          base::Log("sandbox").warn("cannot forget a half-made pod sandbox sandbox={} error=\"{}\"", id.Short(), status.ToString());
+          base::Log("sandbox").warn("cannot forget a half-made pod sandbox sandbox={} error=\"{}\"",
+                                    id.Short(), status.ToString());
         }
         continue;
       }
       // Kept, so that RemovePodSandbox can try again.
-      base::Log("sandbox").warn("half-made pod sandbox is not wholly removed, listing it as not ready sandbox={} error=\"{}\"",
-                                id.Short(), undone.ToString());
+      base::Log("sandbox").warn(
+          "half-made pod sandbox is not wholly removed, listing it as not ready sandbox={} "
+          "error=\"{}\"",
+          id.Short(), undone.ToString());
       record.state = model::SandboxState::kNotReady;
     }
     const std::string name = record.spec.FullName();
@@ -112,7 +118,8 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
   }
 }
 
-absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx, model::SandboxSpec spec) {
+absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx,
+                                                     model::SandboxSpec spec) {
   const std::string name = spec.FullName();
   ASSIGN_OR_RETURN(Ptr existing, index_.Reserve(ctx, name));
   if (existing != nullptr) {
@@ -127,7 +134,8 @@ absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx,
   const absl::Status status = Create(ctx, *sandbox);
   if (!status.ok()) {
     if (sandbox->record()->state == model::SandboxState::kNotReady) {
-      index_.Insert(sandbox->id().value(), name, sandbox);  // what is left of it can still be removed
+      index_.Insert(sandbox->id().value(), name,
+                    sandbox);  // what is left of it can still be removed
     } else {
       index_.Release(name);
     }
@@ -154,16 +162,20 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox
   pause_spec.hostname = pause_spec.new_uts ? record.hostname : "";
   pause_spec.sysctls = spec.sysctls;
   for (const auto& [key, value] : options_.default_sysctls) {
-    const bool allowed = netns::PlanSysctls({{key, value}}, pause_spec.new_net, pause_spec.new_ipc).ok();
+    const bool allowed =
+        netns::PlanSysctls({{key, value}}, pause_spec.new_net, pause_spec.new_ipc).ok();
     if (allowed) {
       pause_spec.sysctls.emplace(key, value);
     }
   }
-  RETURN_IF_ERROR(netns::PlanSysctls(pause_spec.sysctls, pause_spec.new_net, pause_spec.new_ipc).status());
+  RETURN_IF_ERROR(
+      netns::PlanSysctls(pause_spec.sysctls, pause_spec.new_net, pause_spec.new_ipc).status());
   cni::Attachment planned;
   if (OwnsNetwork(spec)) {
-    ASSIGN_OR_RETURN(cni::PodNetwork network, NetworkOf(record, netns::PinPath(pins, netns::NamespaceType::kNet)));
-    ASSIGN_OR_RETURN(const std::shared_ptr<const cni::NetworkConfig> config, deps_.networks.Default());
+    ASSIGN_OR_RETURN(cni::PodNetwork network,
+                     NetworkOf(record, netns::PinPath(pins, netns::NamespaceType::kNet)));
+    ASSIGN_OR_RETURN(const std::shared_ptr<const cni::NetworkConfig> config,
+                     deps_.networks.Default());
     ASSIGN_OR_RETURN(planned, deps_.invoker.Plan(*config, network));
     record.cni_attachment = planned.ToJson();
   }
@@ -182,7 +194,8 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox
   });
 
   RETURN_IF_ERROR(WriteFiles(record));
-  ASSIGN_OR_RETURN(const base::UniqueFd cgroup_fd, deps_.cgroups.Prepare(ctx, spec.cgroup_parent, record.id.value()));
+  ASSIGN_OR_RETURN(const base::UniqueFd cgroup_fd,
+                   deps_.cgroups.Prepare(ctx, spec.cgroup_parent, record.id.value()));
   pause_spec.cgroup_fd = cgroup_fd.get();
   ASSIGN_OR_RETURN(netns::Pause pause, deps_.pauses.Launch(ctx, pause_spec));
   record.pause_pid = pause.process.pid();
@@ -220,12 +233,14 @@ absl::Status SandboxService::WriteFiles(const model::SandboxRecord& record) {
                               .options = fmt::format("mode=1777,size={}", options_.shm_bytes)});
 }
 
-// The pause is moved into its cgroup while the plugins run: on cgroup v1 that is a grace period of the kernel's, and neither needs
-// the other.
-absl::Status SandboxService::ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record) {
+// The pause is moved into its cgroup while the plugins run: on cgroup v1 that is a grace period of
+// the kernel's, and neither needs the other.
+absl::Status SandboxService::ConnectAndPlace(const base::OpContext& ctx,
+                                             model::SandboxRecord& record) {
   absl::Status placed;
   std::thread place([&] {
-    placed = deps_.cgroups.Place(ctx, record.spec.cgroup_parent, record.id.value(), record.pause_pid);
+    placed =
+        deps_.cgroups.Place(ctx, record.spec.cgroup_parent, record.id.value(), record.pause_pid);
   });
   absl::Status connected;
   if (!record.cni_attachment.empty()) {
@@ -243,13 +258,15 @@ absl::Status SandboxService::ConnectAndPlace(const base::OpContext& ctx, model::
   return placed;
 }
 
-absl::Status SandboxService::DisconnectNetwork(const base::OpContext& ctx, model::SandboxRecord& record) {
+absl::Status SandboxService::DisconnectNetwork(const base::OpContext& ctx,
+                                               model::SandboxRecord& record) {
   if (record.cni_attachment.empty() || record.network_down) {
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(cni::Attachment attachment, cni::Attachment::FromJson(record.cni_attachment));
   if (!netns::IsNamespace(attachment.netns_path)) {
-    attachment.netns_path.clear();  // gone with a reboot or its pause: plugins release what they hold elsewhere
+    attachment.netns_path
+        .clear();  // gone with a reboot or its pause: plugins release what they hold elsewhere
   }
   RETURN_IF_ERROR(deps_.invoker.Del(ctx.Within(kDelBudget), attachment));
   record.network_down = true;
@@ -322,34 +339,42 @@ std::vector<SandboxPtr> SandboxService::List() const {
   for (const Ptr& sandbox : index_.All()) {
     list.push_back(sandbox->record());
   }
-  std::sort(list.begin(), list.end(), [](const SandboxPtr& a, const SandboxPtr& b) { return a->created_ns > b->created_ns; });
+  std::sort(list.begin(), list.end(),
+            [](const SandboxPtr& a, const SandboxPtr& b) { return a->created_ns > b->created_ns; });
   return list;
 }
 
 void SandboxService::WatchPause(const Ptr& sandbox) {
   const SandboxPtr record = sandbox->record();
-  absl::StatusOr<base::UniqueFd> opened = netns::OpenProcess(record->pause_pid, record->pause_start);
+  absl::StatusOr<base::UniqueFd> opened =
+      netns::OpenProcess(record->pause_pid, record->pause_start);
   if (!opened.ok()) {
-    base::Log("sandbox").warn("the pause of a pod is gone, the pod is not ready sandbox={}", sandbox->id().Short());
+    base::Log("sandbox").warn("the pause of a pod is gone, the pod is not ready sandbox={}",
+                              sandbox->id().Short());
     sandbox->MarkNotReady();
     return;
   }
   const int pidfd = sandbox->KeepPidfd(*std::move(opened));
-  const absl::Status watched = deps_.loop.Watch(pidfd, EPOLLIN, [this, weak = std::weak_ptr<Sandbox>(sandbox)](uint32_t) {
-    const Ptr dead = weak.lock();
-    base::UniqueFd fd = dead == nullptr ? base::UniqueFd() : dead->TakePidfd();
-    if (!fd) {
-      return;  // Stop or the destructor has taken it and unwatches it
-    }
-    deps_.loop.Unwatch(fd.get());
-    siginfo_t info = {};
-    ::waitid(P_PIDFD, static_cast<id_t>(fd.get()), &info, WEXITED | WNOHANG);  // after a restart it is not our child
-    dead->MarkNotReady();
-    base::Log("sandbox").warn("the pause of a pod has ended, the pod is not ready sandbox={}", dead->id().Short());
-  });
+  const absl::Status watched =
+      deps_.loop.Watch(pidfd, EPOLLIN, [this, weak = std::weak_ptr<Sandbox>(sandbox)](uint32_t) {
+        const Ptr dead = weak.lock();
+        base::UniqueFd fd = dead == nullptr ? base::UniqueFd() : dead->TakePidfd();
+        if (!fd) {
+          return;  // Stop or the destructor has taken it and unwatches it
+        }
+        deps_.loop.Unwatch(fd.get());
+        siginfo_t info = {};
+        ::waitid(P_PIDFD, static_cast<id_t>(fd.get()), &info,
+                 WEXITED | WNOHANG);  // after a restart it is not our child
+        dead->MarkNotReady();
+        base::Log("sandbox").warn("the pause of a pod has ended, the pod is not ready sandbox={}",
+                                  dead->id().Short());
+      });
   if (!watched.ok()) {
-    base::Log("sandbox").warn("cannot watch the pause of a pod, its end will be noticed at the next start sandbox={} error=\"{}\"",
-                              sandbox->id().Short(), watched.ToString());
+    base::Log("sandbox").warn(
+        "cannot watch the pause of a pod, its end will be noticed at the next start sandbox={} "
+        "error=\"{}\"",
+        sandbox->id().Short(), watched.ToString());
   }
 }
 

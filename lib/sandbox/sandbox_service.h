@@ -1,15 +1,16 @@
 // SandboxService: pod sandboxes: their pause process, namespaces, cgroup, files and network.
 //
-// Containers are another service's: Stop and Remove expect that the pod's containers are stopped and removed (container/
-// container_service.h, StopPod and RemovePod do both).
+// Containers are another service's: Stop and Remove expect that the pod's containers are stopped
+// and removed (container/ container_service.h, StopPod and RemovePod do both).
 //
-// On disk: the record, and what store/paths.h shows under <state>/ns and <state>/sandboxes. The record is stored before the
-// first side effect; TearDown undoes a pod from its record alone, whatever of it exists: it is the undo of a failed Run, the
-// recovery of one that a crash cut off, and the end of every Remove.
+// On disk: the record, and what store/paths.h shows under <state>/ns and <state>/sandboxes. The
+// record is stored before the first side effect; TearDown undoes a pod from its record alone,
+// whatever of it exists: it is the undo of a failed Run, the recovery of one that a crash cut off,
+// and the end of every Remove.
 //
-// Threads: thread-safe. Run, Stop and Remove block on plugins and the kernel; one at a time per pod (Sandbox::op_mu_).
-// Records are handed out as immutable snapshots. Ownership: borrows everything in SandboxDeps.
-// Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox.
+// Threads: thread-safe. Run, Stop and Remove block on plugins and the kernel; one at a time per pod
+// (Sandbox::op_mu_). Records are handed out as immutable snapshots. Ownership: borrows everything
+// in SandboxDeps. Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox.
 #pragma once
 
 #include <memory>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+
 #include "lib/base/event_loop.h"
 #include "lib/base/id_index.h"
 #include "lib/base/op_context.h"
@@ -45,7 +47,8 @@ struct SandboxDeps {
 };
 
 struct SandboxOptions {
-  std::map<std::string, std::string> default_sysctls;  // for pods whose namespaces allow them; the pod's own win
+  std::map<std::string, std::string>
+      default_sysctls;  // for pods whose namespaces allow them; the pod's own win
   uint64_t shm_bytes = 64 << 20;
 };
 
@@ -56,16 +59,17 @@ class SandboxService {
   SandboxService(const SandboxService&) = delete;
   SandboxService& operator=(const SandboxService&) = delete;
 
-  // Takes over stored records: those found CREATING are torn down, the others' pauses are watched again. Once, before all else.
+  // Takes over stored records: those found CREATING are torn down, the others' pauses are watched
+  // again. Once, before all else.
   void Recover(std::vector<model::SandboxRecord> records);
 
-  // Makes a pod and returns its id. A pod of the same name (FullName) that exists is returned as it is; one being made is waited
-  // for. Errors leave nothing behind: kInvalidArgument (sysctls, hostname, cgroup parent, ports), kUnavailable (no network),
-  // those of plugins and system calls.
+  // Makes a pod and returns its id. A pod of the same name (FullName) that exists is returned as it
+  // is; one being made is waited for. Errors leave nothing behind: kInvalidArgument (sysctls,
+  // hostname, cgroup parent, ports), kUnavailable (no network), those of plugins and system calls.
   absl::StatusOr<model::SandboxId> Run(const base::OpContext& ctx, model::SandboxSpec spec);
 
-  // Takes the network down and ends the pause. Idempotent; unknown id: OK. When a plugin's DEL fails the pod is NOT_READY, the error
-  // is returned, and the next Stop or Remove tries again.
+  // Takes the network down and ends the pause. Idempotent; unknown id: OK. When a plugin's DEL
+  // fails the pod is NOT_READY, the error is returned, and the next Stop or Remove tries again.
   absl::Status Stop(const base::OpContext& ctx, const std::string& id);
   // Stops it if need be and removes all of it. Idempotent; unknown id: OK.
   absl::Status Remove(const base::OpContext& ctx, const std::string& id);

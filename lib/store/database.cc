@@ -1,10 +1,10 @@
 #include "lib/store/database.h"
 
-#include <sqlite3.h>
-
 #include <utility>
 
 #include "fmt/format.h"
+#include <sqlite3.h>
+
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 
@@ -37,12 +37,14 @@ absl::Status SqliteStatus(sqlite3* db, std::string_view what) {
     default:
       break;
   }
-  return base::MakeStatus(status, fmt::format("{}: {} (SQLite {})", what, sqlite3_errmsg(db), sqlite3_extended_errcode(db)));
+  return base::MakeStatus(status, fmt::format("{}: {} (SQLite {})", what, sqlite3_errmsg(db),
+                                              sqlite3_extended_errcode(db)));
 }
 
 }  // namespace
 
-Statement::Statement(Statement&& other) noexcept : db_(other.db_), stmt_(std::exchange(other.stmt_, nullptr)) {}
+Statement::Statement(Statement&& other) noexcept
+    : db_(other.db_), stmt_(std::exchange(other.stmt_, nullptr)) {}
 Statement::~Statement() { sqlite3_finalize(stmt_); }
 
 Statement& Statement::Bind(int position, int64_t value) {
@@ -90,16 +92,19 @@ int64_t Statement::Int(int column) const { return sqlite3_column_int64(stmt_, co
 std::string Statement::Text(int column) const {
   const void* data = sqlite3_column_blob(stmt_, column);
   const int size = sqlite3_column_bytes(stmt_, column);
-  return data == nullptr ? std::string() : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
+  return data == nullptr ? std::string()
+                         : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
 }
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path) {
   // Memory is a target: one connection, a small page cache, no shared cache.
   sqlite3* db = nullptr;
-  const int code = sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
+  const int code = sqlite3_open_v2(
+      path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) {
-    const absl::Status status = db == nullptr ? absl::ResourceExhaustedError("open database: no memory")
-                                              : SqliteStatus(db, fmt::format("open database '{}'", path));
+    const absl::Status status = db == nullptr
+                                    ? absl::ResourceExhaustedError("open database: no memory")
+                                    : SqliteStatus(db, fmt::format("open database '{}'", path));
     sqlite3_close(db);
     return status;
   }
@@ -121,10 +126,14 @@ void Database::OnCommit(int log_pages) {
 
 void Database::Checkpoint() {
   sqlite3* db = nullptr;
-  if (sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) == SQLITE_OK) {
+  if (sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) ==
+      SQLITE_OK) {
     // PASSIVE: whoever is in a transaction is not waited for; the next commit asks again.
-    if (sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) != SQLITE_OK) {
-      base::Log("store").warn("the database's log could not be folded in and grows until it can error=\"{}\"", sqlite3_errmsg(db));
+    if (sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) !=
+        SQLITE_OK) {
+      base::Log("store").warn(
+          "the database's log could not be folded in and grows until it can error=\"{}\"",
+          sqlite3_errmsg(db));
     }
   }
   sqlite3_close(db);
@@ -147,8 +156,9 @@ absl::Status Database::Configure() {
         return SQLITE_OK;
       },
       this);
-  RETURN_IF_ERROR(Exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-                       "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576;"));
+  RETURN_IF_ERROR(
+      Exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
+           "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576;"));
   int64_t version = 0;
   RETURN_IF_ERROR(Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement query, db.Prepare("PRAGMA user_version"));
@@ -157,9 +167,10 @@ absl::Status Database::Configure() {
     return absl::OkStatus();
   }));
   if (version > kSchemaVersion) {
-    return absl::FailedPreconditionError(fmt::format(
-        "its schema is version {}, this berthd knows up to {}: use the newer berthd that made it, or another root than '{}'",
-        version, kSchemaVersion, path_));
+    return absl::FailedPreconditionError(
+        fmt::format("its schema is version {}, this berthd knows up to {}: use the newer berthd "
+                    "that made it, or another root than '{}'",
+                    version, kSchemaVersion, path_));
   }
   for (; version < kSchemaVersion; ++version) {
     RETURN_IF_ERROR(Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
@@ -170,7 +181,8 @@ absl::Status Database::Configure() {
   return absl::OkStatus();
 }
 
-absl::Status Database::Transact(Durability durability, const std::function<absl::Status(Database&)>& work) {
+absl::Status Database::Transact(Durability durability,
+                                const std::function<absl::Status(Database&)>& work) {
   base::MutexLock lock(mu_);
   if (durability == Durability::kDisk) {
     RETURN_IF_ERROR(Exec("PRAGMA synchronous=FULL"));
@@ -193,7 +205,8 @@ absl::Status Database::Transact(Durability durability, const std::function<absl:
 
 absl::StatusOr<Statement> Database::Prepare(std::string_view sql) {
   sqlite3_stmt* stmt = nullptr;
-  if (sqlite3_prepare_v2(db_, sql.data(), static_cast<int>(sql.size()), &stmt, nullptr) != SQLITE_OK) {
+  if (sqlite3_prepare_v2(db_, sql.data(), static_cast<int>(sql.size()), &stmt, nullptr) !=
+      SQLITE_OK) {
     return SqliteStatus(db_, "prepare database statement");
   }
   return Statement(db_, stmt);

@@ -1,11 +1,13 @@
-// Database: the one SQLite file that holds what must survive a reboot. A thin owner of the connection; the tables have
-// typed owners (ImageStore, RecordStore).
+// Database: the one SQLite file that holds what must survive a reboot. A thin owner of the
+// connection; the tables have typed owners (ImageStore, RecordStore).
 //
-// Durability: WAL with synchronous=NORMAL: a commit is atomic and survives the daemon's death, without an fsync. A transaction
-// begun with Durability::kDisk is on the disk when Commit() returns (synchronous=FULL).
-// The log is folded into the database ("checkpoint", two fsyncs) by a thread and a connection of its own, so no request waits for it.
-// Threads: thread-safe; one statement or transaction at a time, by an internal mutex that a Transaction holds until its end.
-// Errors: kResourceExhausted: disk full; kDataLoss: the file is damaged; kFailedPrecondition: made by a newer berth.
+// Durability: WAL with synchronous=NORMAL: a commit is atomic and survives the daemon's death,
+// without an fsync. A transaction begun with Durability::kDisk is on the disk when Commit() returns
+// (synchronous=FULL). The log is folded into the database ("checkpoint", two fsyncs) by a thread
+// and a connection of its own, so no request waits for it. Threads: thread-safe; one statement or
+// transaction at a time, by an internal mutex that a Transaction holds until its end. Errors:
+// kResourceExhausted: disk full; kDataLoss: the file is damaged; kFailedPrecondition: made by a
+// newer berth.
 #pragma once
 
 #include <atomic>
@@ -16,6 +18,7 @@
 #include <string_view>
 
 #include "absl/status/statusor.h"
+
 #include "lib/base/mutex.h"
 #include "lib/base/work_queue.h"
 
@@ -24,7 +27,8 @@ struct sqlite3_stmt;
 
 namespace berth::store {
 
-// One prepared statement; positions count from 1 for Bind and from 0 for columns, as SQLite has them.
+// One prepared statement; positions count from 1 for Bind and from 0 for columns, as SQLite has
+// them.
 class Statement {
  public:
   Statement(Statement&& other) noexcept;
@@ -58,7 +62,8 @@ class Database {
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
 
-  // Runs `work` in one transaction: committed when it returns OK, rolled back otherwise. Not reentrant.
+  // Runs `work` in one transaction: committed when it returns OK, rolled back otherwise. Not
+  // reentrant.
   absl::Status Transact(Durability durability, const std::function<absl::Status(Database&)>& work);
   // Within Transact's work only.
   absl::StatusOr<Statement> Prepare(std::string_view sql);
@@ -80,7 +85,8 @@ class Database {
   base::WorkQueue checkpoints_;
 };
 
-// lib/store/schema.cc: brings the tables from `version` to the newest; returns the statements to run, in order.
+// lib/store/schema.cc: brings the tables from `version` to the newest; returns the statements to
+// run, in order.
 extern const int kSchemaVersion;
 const char* SchemaStep(int from_version);
 

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "fmt/format.h"
+
 #include "lib/base/status.h"
 
 namespace berth::store {
@@ -11,7 +12,8 @@ namespace berth::store {
 namespace {
 
 // Runs a query and hands each row to `row`.
-absl::Status ForEach(Database& db, std::string_view sql, const std::function<void(Statement&)>& row) {
+absl::Status ForEach(Database& db, std::string_view sql,
+                     const std::function<void(Statement&)>& row) {
   ASSIGN_OR_RETURN(Statement query, db.Prepare(sql));
   while (true) {
     ASSIGN_OR_RETURN(const bool more, query.Step());
@@ -23,25 +25,30 @@ absl::Status ForEach(Database& db, std::string_view sql, const std::function<voi
 }
 
 LayerRecord LayerOf(const Statement& row) {
-  return {row.Int(0), row.Text(1), static_cast<uint64_t>(row.Int(2)), static_cast<uint64_t>(row.Int(3))};
+  return {row.Int(0), row.Text(1), static_cast<uint64_t>(row.Int(2)),
+          static_cast<uint64_t>(row.Int(3))};
 }
 
 absl::Status PublishLayers(Database& db, const ImageStore::Publication& publication) {
-  ASSIGN_OR_RETURN(Statement complete, db.Prepare("UPDATE layers SET complete = 1, size_bytes = ?2, inodes = ?3 "
-                                                  "WHERE number = ?1 AND complete = 0"));
-  ASSIGN_OR_RETURN(Statement exists, db.Prepare("SELECT 1 FROM layers WHERE number = ?1 AND complete = 1"));
+  ASSIGN_OR_RETURN(Statement complete,
+                   db.Prepare("UPDATE layers SET complete = 1, size_bytes = ?2, inodes = ?3 "
+                              "WHERE number = ?1 AND complete = 0"));
+  ASSIGN_OR_RETURN(Statement exists,
+                   db.Prepare("SELECT 1 FROM layers WHERE number = ?1 AND complete = 1"));
   for (const LayerRecord& layer : publication.layers) {
     const absl::Status status = complete.Bind(1, layer.number)
                                     .Bind(2, static_cast<int64_t>(layer.size_bytes))
                                     .Bind(3, static_cast<int64_t>(layer.inodes))
                                     .Run();
     if (absl::IsAlreadyExists(status)) {
-      return absl::AbortedError(fmt::format("layer '{}' was completed by another pull", layer.diff_id));
+      return absl::AbortedError(
+          fmt::format("layer '{}' was completed by another pull", layer.diff_id));
     }
     RETURN_IF_ERROR(status);
     ASSIGN_OR_RETURN(const bool there, exists.Bind(1, layer.number).Step());
     if (!there) {
-      return absl::AbortedError(fmt::format("layer '{}' (number {}) is gone", layer.diff_id, layer.number));
+      return absl::AbortedError(
+          fmt::format("layer '{}' (number {}) is gone", layer.diff_id, layer.number));
     }
     RETURN_IF_ERROR(exists.Run());
   }
@@ -63,47 +70,55 @@ absl::StatusOr<int64_t> ImageStore::ReserveLayer(const std::string& diff_id) {
 
 absl::Status ImageStore::DropReservedLayer(int64_t number) {
   return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM layers WHERE number = ?1 AND complete = 0"));
+    ASSIGN_OR_RETURN(Statement remove,
+                     db.Prepare("DELETE FROM layers WHERE number = ?1 AND complete = 0"));
     return remove.Bind(1, number).Run();
   });
 }
 
 absl::Status ImageStore::Publish(const Publication& publication) {
   return base::Annotate(
-      db_.Transact(Durability::kDisk,
-                   [&](Database& db) -> absl::Status {
-                     RETURN_IF_ERROR(PublishLayers(db, publication));
-                     ASSIGN_OR_RETURN(Statement image, db.Prepare("INSERT INTO images(id, config, created_ns) VALUES(?1, ?2, ?3) "
-                                                                  "ON CONFLICT(id) DO NOTHING"));
-                     RETURN_IF_ERROR(image.Bind(1, publication.image_id)
-                                         .BindBlob(2, publication.config)
-                                         .Bind(3, publication.created_ns)
-                                         .Run());
-                     ASSIGN_OR_RETURN(Statement layer, db.Prepare("INSERT OR REPLACE INTO image_layers VALUES(?1, ?2, ?3)"));
-                     for (size_t i = 0; i < publication.layers.size(); ++i) {
-                       RETURN_IF_ERROR(layer.Bind(1, publication.image_id)
-                                           .Bind(2, static_cast<int64_t>(i))
-                                           .Bind(3, publication.layers[i].number)
-                                           .Run());
-                     }
-                     ASSIGN_OR_RETURN(Statement name, db.Prepare("INSERT OR REPLACE INTO image_names VALUES(?1, ?2)"));
-                     for (const std::string& tag : publication.repo_tags) {
-                       RETURN_IF_ERROR(name.Bind(1, tag).Bind(2, publication.image_id).Run());
-                     }
-                     ASSIGN_OR_RETURN(Statement digest, db.Prepare("INSERT OR IGNORE INTO image_digests VALUES(?1, ?2)"));
-                     for (const std::string& repo_digest : publication.repo_digests) {
-                       RETURN_IF_ERROR(digest.Bind(1, repo_digest).Bind(2, publication.image_id).Run());
-                     }
-                     return absl::OkStatus();
-                   }),
+      db_.Transact(
+          Durability::kDisk,
+          [&](Database& db) -> absl::Status {
+            RETURN_IF_ERROR(PublishLayers(db, publication));
+            ASSIGN_OR_RETURN(
+                Statement image,
+                db.Prepare("INSERT INTO images(id, config, created_ns) VALUES(?1, ?2, ?3) "
+                           "ON CONFLICT(id) DO NOTHING"));
+            RETURN_IF_ERROR(image.Bind(1, publication.image_id)
+                                .BindBlob(2, publication.config)
+                                .Bind(3, publication.created_ns)
+                                .Run());
+            ASSIGN_OR_RETURN(Statement layer,
+                             db.Prepare("INSERT OR REPLACE INTO image_layers VALUES(?1, ?2, ?3)"));
+            for (size_t i = 0; i < publication.layers.size(); ++i) {
+              RETURN_IF_ERROR(layer.Bind(1, publication.image_id)
+                                  .Bind(2, static_cast<int64_t>(i))
+                                  .Bind(3, publication.layers[i].number)
+                                  .Run());
+            }
+            ASSIGN_OR_RETURN(Statement name,
+                             db.Prepare("INSERT OR REPLACE INTO image_names VALUES(?1, ?2)"));
+            for (const std::string& tag : publication.repo_tags) {
+              RETURN_IF_ERROR(name.Bind(1, tag).Bind(2, publication.image_id).Run());
+            }
+            ASSIGN_OR_RETURN(Statement digest,
+                             db.Prepare("INSERT OR IGNORE INTO image_digests VALUES(?1, ?2)"));
+            for (const std::string& repo_digest : publication.repo_digests) {
+              RETURN_IF_ERROR(digest.Bind(1, repo_digest).Bind(2, publication.image_id).Run());
+            }
+            return absl::OkStatus();
+          }),
       fmt::format("publish image '{}'", publication.image_id));
 }
 
 absl::StatusOr<LayerRecord> ImageStore::FindLayer(const std::string& diff_id) {
   LayerRecord layer;
   RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement query, db.Prepare("SELECT number, diff_id, size_bytes, inodes FROM layers "
-                                                 "WHERE diff_id = ?1 AND complete = 1"));
+    ASSIGN_OR_RETURN(Statement query,
+                     db.Prepare("SELECT number, diff_id, size_bytes, inodes FROM layers "
+                                "WHERE diff_id = ?1 AND complete = 1"));
     ASSIGN_OR_RETURN(const bool row, query.Bind(1, diff_id).Step());
     if (!row) {
       return absl::NotFoundError(fmt::format("no layer '{}'", diff_id));
@@ -134,7 +149,8 @@ absl::StatusOr<std::vector<model::ImageRecord>> ImageStore::Load() {
       image.created_ns = row.Int(2);
     }));
     RETURN_IF_ERROR(ForEach(db,
-                            "SELECT image_id, layer, diff_id, size_bytes FROM image_layers JOIN layers ON layer = number "
+                            "SELECT image_id, layer, diff_id, size_bytes FROM image_layers JOIN "
+                            "layers ON layer = number "
                             "ORDER BY image_id, position",
                             [&](Statement& row) {
                               model::ImageRecord& image = images[row.Text(0)];
@@ -142,16 +158,19 @@ absl::StatusOr<std::vector<model::ImageRecord>> ImageStore::Load() {
                               image.diff_ids.push_back(row.Text(2));
                               image.size_bytes += static_cast<uint64_t>(row.Int(3));
                             }));
-    RETURN_IF_ERROR(ForEach(db, "SELECT name, image_id FROM image_names ORDER BY name",
-                            [&](Statement& row) { images[row.Text(1)].repo_tags.push_back(row.Text(0)); }));
-    return ForEach(db, "SELECT name, image_id FROM image_digests ORDER BY name",
-                   [&](Statement& row) { images[row.Text(1)].repo_digests.push_back(row.Text(0)); });
+    RETURN_IF_ERROR(
+        ForEach(db, "SELECT name, image_id FROM image_names ORDER BY name",
+                [&](Statement& row) { images[row.Text(1)].repo_tags.push_back(row.Text(0)); }));
+    return ForEach(
+        db, "SELECT name, image_id FROM image_digests ORDER BY name",
+        [&](Statement& row) { images[row.Text(1)].repo_digests.push_back(row.Text(0)); });
   }));
   std::vector<model::ImageRecord> list;
   for (auto& [id, image] : images) {
     list.push_back(std::move(image));
   }
-  std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.created_ns > b.created_ns; });
+  std::stable_sort(list.begin(), list.end(),
+                   [](const auto& a, const auto& b) { return a.created_ns > b.created_ns; });
   return list;
 }
 
@@ -164,14 +183,16 @@ absl::Status ImageStore::Untag(const std::string& name) {
 
 absl::Status ImageStore::RemoveRepoDigest(const std::string& name, const std::string& image_id) {
   return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM image_digests WHERE name = ?1 AND image_id = ?2"));
+    ASSIGN_OR_RETURN(Statement remove,
+                     db.Prepare("DELETE FROM image_digests WHERE name = ?1 AND image_id = ?2"));
     return remove.Bind(1, name).Bind(2, image_id).Run();
   });
 }
 
 absl::Status ImageStore::AddTag(const std::string& name, const std::string& image_id) {
   return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement add, db.Prepare("INSERT OR REPLACE INTO image_names VALUES(?1, ?2)"));
+    ASSIGN_OR_RETURN(Statement add,
+                     db.Prepare("INSERT OR REPLACE INTO image_names VALUES(?1, ?2)"));
     return add.Bind(1, name).Bind(2, image_id).Run();
   });
 }
@@ -186,7 +207,9 @@ absl::Status ImageStore::RemoveImage(const std::string& image_id) {
 absl::StatusOr<std::vector<int64_t>> ImageStore::CollectLayers(const std::set<int64_t>& in_use) {
   std::vector<int64_t> collected;
   RETURN_IF_ERROR(db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
-    RETURN_IF_ERROR(ForEach(db, "SELECT number FROM layers WHERE complete = 1 AND number NOT IN (SELECT layer FROM image_layers)",
+    RETURN_IF_ERROR(ForEach(db,
+                            "SELECT number FROM layers WHERE complete = 1 AND number NOT IN "
+                            "(SELECT layer FROM image_layers)",
                             [&](Statement& row) {
                               if (!in_use.contains(row.Int(0))) {
                                 collected.push_back(row.Int(0));
@@ -206,7 +229,8 @@ absl::StatusOr<std::set<int64_t>> ImageStore::ForgetReserved() {
   RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM layers WHERE complete = 0"));
     RETURN_IF_ERROR(remove.Run());
-    return ForEach(db, "SELECT number FROM layers", [&](Statement& row) { complete.insert(row.Int(0)); });
+    return ForEach(db, "SELECT number FROM layers",
+                   [&](Statement& row) { complete.insert(row.Int(0)); });
   }));
   return complete;
 }

@@ -1,8 +1,8 @@
-// ImageStore: images, their names and their layers in the database. It knows no files: lib/snapshot makes and removes the
-// directories that layer numbers name.
+// ImageStore: images, their names and their layers in the database. It knows no files: lib/snapshot
+// makes and removes the directories that layer numbers name.
 //
-// A layer is reserved (complete = 0), unpacked, and becomes visible only in Publish, in the same transaction as its image.
-// Threads: thread-safe. Errors as Database.
+// A layer is reserved (complete = 0), unpacked, and becomes visible only in Publish, in the same
+// transaction as its image. Threads: thread-safe. Errors as Database.
 #pragma once
 
 #include <cstdint>
@@ -32,15 +32,17 @@ class ImageStore {
   absl::Status DropReservedLayer(int64_t number);
 
   struct Publication {
-    std::string image_id;                // 64 hex
+    std::string image_id;  // 64 hex
     std::string config;
     int64_t created_ns = 0;
-    std::vector<LayerRecord> layers;     // base first; reserved ones become complete, complete ones are shared
-    std::vector<std::string> repo_tags;     // names that now mean this image; another image loses them
+    std::vector<LayerRecord>
+        layers;  // base first; reserved ones become complete, complete ones are shared
+    std::vector<std::string> repo_tags;  // names that now mean this image; another image loses them
     std::vector<std::string> repo_digests;  // added to the image's
   };
-  // One transaction, on the disk when it returns (Durability::kDisk). kAborted: another pull completed one of the reserved layers
-  // (same DiffID) first, or a shared one is gone: look the layers up again.
+  // One transaction, on the disk when it returns (Durability::kDisk). kAborted: another pull
+  // completed one of the reserved layers (same DiffID) first, or a shared one is gone: look the
+  // layers up again.
   absl::Status Publish(const Publication& publication);
 
   // Complete layers by DiffID; kNotFound.
@@ -50,17 +52,20 @@ class ImageStore {
   // Every image, repo_tags and repo_digests sorted, newest first. `pinned` is not stored: false.
   absl::StatusOr<std::vector<model::ImageRecord>> Load();
 
-  // Takes one name away from its image. When that was the last tag and digest-less images are not wanted, the caller removes it.
+  // Takes one name away from its image. When that was the last tag and digest-less images are not
+  // wanted, the caller removes it.
   absl::Status Untag(const std::string& name);
   // Takes one "repository@digest" away from an image.
   absl::Status RemoveRepoDigest(const std::string& name, const std::string& image_id);
   absl::Status AddTag(const std::string& name, const std::string& image_id);
   // Removes the image with its names; its layers stay until CollectLayers.
   absl::Status RemoveImage(const std::string& image_id);
-  // Removes the records of complete layers that no image and nothing in `in_use` holds; returns them: remove their directories.
-  // On the disk when it returns: after a power cut no record may name a directory that is gone.
+  // Removes the records of complete layers that no image and nothing in `in_use` holds; returns
+  // them: remove their directories. On the disk when it returns: after a power cut no record may
+  // name a directory that is gone.
   absl::StatusOr<std::vector<int64_t>> CollectLayers(const std::set<int64_t>& in_use);
-  // At start: forgets every reserved number; returns all that may exist on disk as complete ones. Other directories are leftovers.
+  // At start: forgets every reserved number; returns all that may exist on disk as complete ones.
+  // Other directories are leftovers.
   absl::StatusOr<std::set<int64_t>> ForgetReserved();
 
  private:

@@ -9,7 +9,8 @@ absl::StatusOr<std::string> LogPath(const std::string& log_directory, const std:
     return std::string();
   }
   if (log_directory[0] != '/') {
-    return absl::InvalidArgumentError(fmt::format("log directory '{}' is not an absolute path", log_directory));
+    return absl::InvalidArgumentError(
+        fmt::format("log directory '{}' is not an absolute path", log_directory));
   }
   bool leaves = log_path[0] == '/' || log_path.find('\0') != std::string::npos;
   for (size_t begin = 0; begin <= log_path.size();) {
@@ -19,7 +20,8 @@ absl::StatusOr<std::string> LogPath(const std::string& log_directory, const std:
   }
   if (leaves) {
     return absl::InvalidArgumentError(
-        fmt::format("log path '{}' leaves the pod's log directory '{}'; give a path below it", log_path, log_directory));
+        fmt::format("log path '{}' leaves the pod's log directory '{}'; give a path below it",
+                    log_path, log_directory));
   }
   return log_directory + (log_directory.back() == '/' ? "" : "/") + log_path;
 }

@@ -4,17 +4,19 @@
 //     berth.db, -wal, -shm       images, layers, names, sandboxes, containers (lib/store/schema.cc)
 //     lock                       flock(2): one berthd per root
 //     import/                    archives being imported; emptied at start
-//     layers/<number>/           one unpacked layer; the number is its database key and never used again
-//     containers/<id>/upper      the container's writable layer
-//     containers/<id>/work       overlayfs' own
+//     layers/<number>/           one unpacked layer; the number is its database key and never used
+//     again containers/<id>/upper      the container's writable layer containers/<id>/work
+//     overlayfs' own
 //   <state>                      gone at reboot; mode 0700
 //     ns/<sandbox id>/{net,ipc,uts,pid,user}   pinned namespaces (bind mounts)
-//     sandboxes/<id>/            resolv.conf, hostname, hosts; shm is a tmpfs mounted on sandboxes/<id>/shm
-//     containers/<id>/           the OCI bundle: config.json, rootfs (overlay mount), pidfile
+//     sandboxes/<id>/            resolv.conf, hostname, hosts; shm is a tmpfs mounted on
+//     sandboxes/<id>/shm containers/<id>/           the OCI bundle: config.json, rootfs (overlay
+//     mount), pidfile
 //       monitor.sock             the monitor listens here while it lives
 //       exit                     the exit record, written once by the monitor
 //       process.json             the container's `process`, what an exec session starts from
-//       passwd                   /etc/passwd with a line for the container's user, where it needs one
+//       passwd                   /etc/passwd with a line for the container's user, where it needs
+//       one
 //
 // Threads: immutable after construction.
 #pragma once
@@ -43,29 +45,45 @@ class Paths {
   std::string Layers() const { return root_ + "/layers"; }
   std::string Layer(int64_t number) const { return Layers() + "/" + std::to_string(number); }
   std::string ContainersRoot() const { return root_ + "/containers"; }
-  std::string ContainerRoot(const model::ContainerId& id) const { return ContainersRoot() + "/" + id.value(); }
+  std::string ContainerRoot(const model::ContainerId& id) const {
+    return ContainersRoot() + "/" + id.value();
+  }
   std::string Upper(const model::ContainerId& id) const { return ContainerRoot(id) + "/upper"; }
   std::string Work(const model::ContainerId& id) const { return ContainerRoot(id) + "/work"; }
 
   std::string NamespacesState() const { return state_ + "/ns"; }
-  std::string Namespaces(const model::SandboxId& id) const { return NamespacesState() + "/" + id.value(); }
+  std::string Namespaces(const model::SandboxId& id) const {
+    return NamespacesState() + "/" + id.value();
+  }
   // kind: net, ipc, uts, pid or user.
   std::string Namespace(const model::SandboxId& id, std::string_view kind) const {
     return Namespaces(id) + "/" + std::string(kind);
   }
   std::string SandboxesState() const { return state_ + "/sandboxes"; }
-  std::string SandboxState(const model::SandboxId& id) const { return SandboxesState() + "/" + id.value(); }
-  std::string ResolvConf(const model::SandboxId& id) const { return SandboxState(id) + "/resolv.conf"; }
+  std::string SandboxState(const model::SandboxId& id) const {
+    return SandboxesState() + "/" + id.value();
+  }
+  std::string ResolvConf(const model::SandboxId& id) const {
+    return SandboxState(id) + "/resolv.conf";
+  }
   std::string Hostname(const model::SandboxId& id) const { return SandboxState(id) + "/hostname"; }
   std::string Hosts(const model::SandboxId& id) const { return SandboxState(id) + "/hosts"; }
   std::string Shm(const model::SandboxId& id) const { return SandboxState(id) + "/shm"; }
   std::string ContainersState() const { return state_ + "/containers"; }
-  std::string Bundle(const model::ContainerId& id) const { return ContainersState() + "/" + id.value(); }
-  std::string BundleConfig(const model::ContainerId& id) const { return Bundle(id) + "/config.json"; }
-  std::string BundleProcess(const model::ContainerId& id) const { return Bundle(id) + "/process.json"; }
+  std::string Bundle(const model::ContainerId& id) const {
+    return ContainersState() + "/" + id.value();
+  }
+  std::string BundleConfig(const model::ContainerId& id) const {
+    return Bundle(id) + "/config.json";
+  }
+  std::string BundleProcess(const model::ContainerId& id) const {
+    return Bundle(id) + "/process.json";
+  }
   std::string BundlePasswd(const model::ContainerId& id) const { return Bundle(id) + "/passwd"; }
   std::string Rootfs(const model::ContainerId& id) const { return Bundle(id) + "/rootfs"; }
-  std::string MonitorSocket(const model::ContainerId& id) const { return Bundle(id) + "/monitor.sock"; }
+  std::string MonitorSocket(const model::ContainerId& id) const {
+    return Bundle(id) + "/monitor.sock";
+  }
   std::string ExitRecord(const model::ContainerId& id) const { return Bundle(id) + "/exit"; }
 
  private:
@@ -73,8 +91,8 @@ class Paths {
   std::string state_;
 };
 
-// The path of a container's log: log_directory and log_path joined, refused (kInvalidArgument) when log_path is
-// absolute or leaves the directory. Empty when either is empty.
+// The path of a container's log: log_directory and log_path joined, refused (kInvalidArgument) when
+// log_path is absolute or leaves the directory. Empty when either is empty.
 absl::StatusOr<std::string> LogPath(const std::string& log_directory, const std::string& log_path);
 
 }  // namespace berth::store

@@ -1,12 +1,14 @@
 #include "lib/store/record_store.h"
 
 #include "fmt/format.h"
+
 #include "lib/base/status.h"
 #include "lib/model/record_json.h"
 
 namespace berth::store {
 
-absl::Status RecordStore::Put(const char* sql, const std::string& id, const std::string& name, const std::string& bytes) {
+absl::Status RecordStore::Put(const char* sql, const std::string& id, const std::string& name,
+                              const std::string& bytes) {
   return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement statement, db.Prepare(sql));
     return statement.Bind(1, id).Bind(2, name).BindBlob(3, bytes).Run();
@@ -55,7 +57,8 @@ absl::StatusOr<RecordStore::All> RecordStore::Load() {
       if (record.ok()) {
         all.sandboxes.push_back(*std::move(record));
       } else {
-        all.unreadable.push_back(fmt::format("pod sandbox '{}': {}", sandboxes.Text(0), std::string(record.status().message())));
+        all.unreadable.push_back(fmt::format("pod sandbox '{}': {}", sandboxes.Text(0),
+                                             std::string(record.status().message())));
       }
     }
     ASSIGN_OR_RETURN(Statement containers, db.Prepare("SELECT id, record FROM containers"));
@@ -66,7 +69,8 @@ absl::StatusOr<RecordStore::All> RecordStore::Load() {
       if (record.ok()) {
         all.containers.push_back(*std::move(record));
       } else {
-        all.unreadable.push_back(fmt::format("container '{}': {}", containers.Text(0), std::string(record.status().message())));
+        all.unreadable.push_back(fmt::format("container '{}': {}", containers.Text(0),
+                                             std::string(record.status().message())));
       }
     }
     return absl::OkStatus();

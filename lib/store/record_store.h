@@ -1,6 +1,6 @@
-// RecordStore: sandbox and container records in the database, by id, names unique. Bytes are model::Encode's.
-// Threads: thread-safe. Durability: survives the daemon's death; no fsync.
-// Errors: Put of a name that another id holds: kAlreadyExists; others as Database.
+// RecordStore: sandbox and container records in the database, by id, names unique. Bytes are
+// model::Encode's. Threads: thread-safe. Durability: survives the daemon's death; no fsync. Errors:
+// Put of a name that another id holds: kAlreadyExists; others as Database.
 #pragma once
 
 #include <vector>
@@ -21,7 +21,8 @@ class RecordStore {
   absl::Status Remove(const model::SandboxId& id);
   absl::Status Remove(const model::ContainerId& id);
 
-  // Everything stored. A record that cannot be decoded is left out and named in `unreadable` ("container 'id': why").
+  // Everything stored. A record that cannot be decoded is left out and named in `unreadable`
+  // ("container 'id': why").
   struct All {
     std::vector<model::SandboxRecord> sandboxes;
     std::vector<model::ContainerRecord> containers;
@@ -30,7 +31,8 @@ class RecordStore {
   absl::StatusOr<All> Load();
 
  private:
-  absl::Status Put(const char* sql, const std::string& id, const std::string& name, const std::string& bytes);
+  absl::Status Put(const char* sql, const std::string& id, const std::string& name,
+                   const std::string& bytes);
   absl::Status Remove(const char* sql, const std::string& id);
   Database& db_;
 };

@@ -8,8 +8,9 @@ const int kSchemaVersion = 1;
 
 const char* SchemaStep(int from_version) {
   BERTH_CHECK(from_version == 0);
-  // layers.number names the directory; AUTOINCREMENT never gives a number twice, so a leftover directory of a removed or
-  // half-unpacked layer can never be taken for another one's. complete = 0: being unpacked.
+  // layers.number names the directory; AUTOINCREMENT never gives a number twice, so a leftover
+  // directory of a removed or half-unpacked layer can never be taken for another one's. complete =
+  // 0: being unpacked.
   return R"sql(
 CREATE TABLE layers(
   number INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -1,6 +1,7 @@
 #include <cstdlib>
 
 #include "gtest/gtest.h"
+
 #include "lib/base/file.h"
 #include "lib/store/database.h"
 #include "lib/store/image_store.h"
@@ -32,8 +33,13 @@ class StoreTest : public ::testing::Test {
   std::unique_ptr<Database> db_;
 };
 
-ImageStore::Publication Image(const std::string& id, std::vector<LayerRecord> layers, std::vector<std::string> tags) {
-  return {.image_id = id, .config = "{}", .created_ns = 5, .layers = std::move(layers), .repo_tags = std::move(tags),
+ImageStore::Publication Image(const std::string& id, std::vector<LayerRecord> layers,
+                              std::vector<std::string> tags) {
+  return {.image_id = id,
+          .config = "{}",
+          .created_ns = 5,
+          .layers = std::move(layers),
+          .repo_tags = std::move(tags),
           .repo_digests = {"repo@sha256:" + id}};
 }
 
@@ -68,9 +74,13 @@ TEST_F(StoreTest, RecordsSurviveReopeningAndNamesAreUnique) {
 }
 
 TEST_F(StoreTest, UnreadableRecordsAreNamedNotFatal) {
-  ASSERT_TRUE(db_->Transact(Durability::kCrash, [](Database& db) {
-    return db.Prepare("INSERT INTO containers VALUES('broken', 'n', x'ff')")->Run();
-  }).ok());
+  ASSERT_TRUE(
+      db_->Transact(
+             Durability::kCrash,
+             [](Database& db) {
+               return db.Prepare("INSERT INTO containers VALUES('broken', 'n', x'ff')")->Run();
+             })
+          .ok());
   auto all = RecordStore(*db_).Load();
   ASSERT_TRUE(all.ok());
   ASSERT_EQ(all->unreadable.size(), 1u);
@@ -82,7 +92,9 @@ TEST_F(StoreTest, LayersAreSharedAndCollected) {
   const int64_t one = *images.ReserveLayer("sha256:1");
   const int64_t two = *images.ReserveLayer("sha256:2");
   EXPECT_TRUE(absl::IsNotFound(images.FindLayer("sha256:1").status()));
-  ASSERT_TRUE(images.Publish(Image("aa", {{one, "sha256:1", 10, 1}, {two, "sha256:2", 20, 2}}, {"r:1"})).ok());
+  ASSERT_TRUE(
+      images.Publish(Image("aa", {{one, "sha256:1", 10, 1}, {two, "sha256:2", 20, 2}}, {"r:1"}))
+          .ok());
   EXPECT_EQ(images.FindLayer("sha256:1")->size_bytes, 10u);
   ASSERT_TRUE(images.Publish(Image("bb", {{one, "sha256:1", 10, 1}}, {"r:1", "r:2"})).ok());
   auto list = images.Load();
@@ -123,7 +135,8 @@ TEST_F(StoreTest, TheLogIsFoldedInWhileItIsInUse) {
     sandbox.created_ns = i;
     ASSERT_TRUE(records.Put(sandbox).ok());
   }
-  // 200 records of 25 pages without a checkpoint would be 20 MB; destroying the database waits for a running one.
+  // 200 records of 25 pages without a checkpoint would be 20 MB; destroying the database waits for
+  // a running one.
   const auto log = base::ReadFile(dir_ + "/berth.db-wal", 64 << 20);
   ASSERT_TRUE(log.ok());
   EXPECT_LT(log->size(), 15u << 20);
@@ -132,7 +145,10 @@ TEST_F(StoreTest, TheLogIsFoldedInWhileItIsInUse) {
 }
 
 TEST_F(StoreTest, NewerSchemaIsRefused) {
-  ASSERT_TRUE(db_->Transact(Durability::kCrash, [](Database& db) { return db.Prepare("PRAGMA user_version=99")->Run(); }).ok());
+  ASSERT_TRUE(
+      db_->Transact(Durability::kCrash,
+                    [](Database& db) { return db.Prepare("PRAGMA user_version=99")->Run(); })
+          .ok());
   db_.reset();
   EXPECT_TRUE(absl::IsFailedPrecondition(Database::Open(dir_ + "/berth.db").status()));
 }
