@@ -49,10 +49,10 @@ grpc::Status RuntimeService::RuntimeConfig(grpc::ServerContext* context,
   return call.End(absl::OkStatus());
 }
 
-// Tells of the pods' address range. Berth's pods get their addresses from CNI, whose configuration is
-// the cluster's, so all there is to do is to keep it and show it (Status, verbose). The answer is OK
-// because nothing is left undone; a kubelet that got an error here would write its whole node status to
-// the API server every few seconds.
+// Tells of the pods' address range. Berth's pods get their addresses from CNI, whose configuration
+// is the cluster's, so all there is to do is to keep it and show it (Status, verbose). The answer
+// is OK because nothing is left undone; a kubelet that got an error here would write its whole node
+// status to the API server every few seconds.
 grpc::Status RuntimeService::UpdateRuntimeConfig(grpc::ServerContext* context,
                                                  const api::UpdateRuntimeConfigRequest* request,
                                                  api::UpdateRuntimeConfigResponse*) {
