@@ -181,7 +181,12 @@ absl::StatusOr<base::Process> StartInNamespaces(base::ProcessRunner& runner,
   absl::StatusOr<base::Process> started = runner.Start(process);
   if (!started.ok()) {
     const std::string step = DescribeStep(*progress.get(), spec, sysctls);
-    return step.empty() ? started.status() : base::Annotate(started.status(), step);
+    absl::Status status = started.status();
+    if (progress.get()->step == Progress::kSysctl && absl::IsNotFound(status)) {
+      // The request names it; nothing of the node's is missing.
+      status = absl::InvalidArgumentError("this kernel has no such sysctl");
+    }
+    return step.empty() ? status : base::Annotate(status, step);
   }
   return started;
 }

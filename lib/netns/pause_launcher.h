@@ -38,9 +38,9 @@ struct PauseSpec {
 };
 
 struct Pause {
-  base::Process process;    // pid and pidfd
-  // The pause ends when this is closed before Release(): call that when the pause is on record, so that a daemon which dies in
-  // between leaves no process that nobody knows of.
+  base::Process process;  // pid and pidfd
+  // The pause ends when this is closed before Release(): call that when the pause is on record, so
+  // that a daemon which dies in between leaves no process that nobody knows of.
   base::UniqueFd hold;
   absl::Status Release();
   uint64_t start_time = 0;  // base::ProcessStartTime

@@ -123,7 +123,8 @@ TEST_F(PauseLauncherTest, ROOT_APauseNobodyRecordedEndsWithItsHold) {
   auto kept = launcher.Launch(base::OpContext::WithTimeout(kTime), spec_);
   ASSERT_TRUE(kept.ok()) << kept.status();
   ASSERT_TRUE(kept->Release().ok());
-  EXPECT_TRUE(absl::IsDeadlineExceeded(kept->process.Wait(base::OpContext::WithTimeout(absl::Milliseconds(100))).status()));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(
+      kept->process.Wait(base::OpContext::WithTimeout(absl::Milliseconds(100))).status()));
   Stop(*kept);
 }
 
