@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 #include "grpc/support/log.h"
-#include <systemd/sd-daemon.h>
+#include "systemd/sd-daemon.h"
 
 #include "daemon/app/node.h"
 #include "daemon/app/server.h"
@@ -72,6 +74,9 @@ void PrepareProcess() {
 
 absl::Status Run(const config::Config& config) {
   RETURN_IF_ERROR(base::ConfigureLog(config.log.level, config.log.format));
+  if (::chdir("/") != 0) {  // the directory it was started in is not held busy
+    return base::ErrnoStatus(errno, "change to '/'");
+  }
   gpr_set_log_function(LogLineOfGrpc);
   RETURN_IF_ERROR(base::RaiseOpenFileLimit());
   const absl::Time began = absl::Now();
