@@ -26,7 +26,13 @@ absl::Status ApplyEntries(TarStream& stream, const LayerLimits& limits, TreeWrit
     if (!more) {
       return tree.Finish();
     }
-    RETURN_IF_ERROR(tree.Add(entry, reader));
+    absl::Status added = tree.Add(entry, reader);
+    if (absl::IsNotFound(added)) {
+      // A path that leads nowhere inside the layer is the layer's fault; "not found" would be read
+      // as a missing image.
+      added = base::MakeStatus(absl::StatusCode::kInvalidArgument, std::string(added.message()));
+    }
+    RETURN_IF_ERROR(added);
   }
 }
 
