@@ -327,6 +327,7 @@ void Monitor::Turn() {
   enum {
     kSignal,
     kOom,
+    kOomParent,
     kConsole,
     kOut,
     kErr,
@@ -337,6 +338,7 @@ void Monitor::Turn() {
   pollfd entries[kCount];
   entries[kSignal] = {signal_fd_, POLLIN, 0};
   entries[kOom] = oom_.Poll();
+  entries[kOomParent] = oom_.PollParent();
   entries[kConsole] = stdio_.PollConsole();
   entries[kOut] = stdio_.PollOutput(Stream::kStdout);
   entries[kErr] = stdio_.PollOutput(Stream::kStderr);
@@ -345,7 +347,8 @@ void Monitor::Turn() {
   if (poll(entries, kCount, oom_.poll_millis()) < 0) {
     return;
   }
-  if ((entries[kOom].revents != 0 || oom_.poll_millis() >= 0) && oom_.OnEvent()) {
+  const bool look = entries[kOom].revents != 0 || entries[kOomParent].revents != 0;
+  if ((look || oom_.poll_millis() >= 0) && oom_.OnEvent()) {
     clients_.SendState();
   }
   if (entries[kConsole].revents != 0) {

@@ -25,6 +25,12 @@ int64_t FindValue(const char* content, const char* key) {
   return -1;
 }
 
+// Reads a small file of a cgroup from its start; empty on an error, which is in errno.
+void ReadAgain(int fd, char* content, size_t capacity) {
+  const ssize_t size = pread(fd, content, capacity - 1, 0);
+  content[size < 0 ? 0 : size] = '\0';
+}
+
 // Whether the comma-separated list [list, end) has "memory".
 bool HasMemory(const char* list, const char* end) {
   while (list < end) {
@@ -78,11 +84,20 @@ void OomWatch::Open(pid_t pid) {
 }
 
 bool OomWatch::OpenV2(const char* path) {
+  // Under systemd crun puts the container into a cgroup below its scope, and systemd removes both.
+  const char* const scope = strstr(path, ".scope/");
+  const size_t size = scope == nullptr ? strlen(path) : static_cast<size_t>(scope - path) + 6;
   TextBuffer<4096 + 64> name;
-  name.Add("/sys/fs/cgroup").Add(path).Add("/memory.events");
+  name.Add("/sys/fs/cgroup").Add(path, size);
+  const size_t slash = static_cast<size_t>(strrchr(name.c_str(), '/') - name.c_str());
+  name.Add("/memory.events");
   count_fd_ = open(name.c_str(), O_RDONLY | O_CLOEXEC);
   poll_fd_ = count_fd_;
   poll_events_ = POLLPRI;
+
+  TextBuffer<4096 + 64> parent;
+  parent.Add(name.c_str(), slash).Add("/memory.events");  // the root has none
+  parent_fd_ = open(parent.c_str(), O_RDONLY | O_CLOEXEC);
   return count_fd_ >= 0;
 }
 
@@ -108,17 +123,29 @@ bool OomWatch::OpenV1(const char* path) {
   return true;
 }
 
+int64_t OomWatch::ReadParent() const {
+  char content[kFileBytes];
+  content[0] = '\0';
+  if (parent_fd_ >= 0) {
+    ReadAgain(parent_fd_, content, sizeof(content));
+  }
+  return FindValue(content, "oom_kill");
+}
+
 void OomWatch::Read() {
   if (count_fd_ < 0) {
     return;
   }
-  char content[1024];
-  const ssize_t size = pread(count_fd_, content, sizeof(content) - 1, 0);
-  if (size < 0) {
+  // The parent first: what happens between the two reads is then seen as new at the end.
+  const int64_t parent_count = ReadParent();
+  char content[kFileBytes];
+  errno = 0;
+  ReadAgain(count_fd_, content, sizeof(content));
+  if (errno != 0) {
     gone_ = gone_ || errno == ENODEV;
     return;
   }
-  content[size] = '\0';
+  parent_count_ = parent_count;
   killed_ = killed_ || FindValue(content, "oom_kill") > 0;
   was_short_ = was_short_ || FindValue(content, "under_oom") > 0;
 }
@@ -141,7 +168,9 @@ bool OomWatch::OnEvent() {
 
 bool OomWatch::AtEnd(int signal) {
   Read();
-  killed_ = killed_ || (gone_ && was_short_ && signal == SIGKILL);
+  if (gone_ && signal == SIGKILL) {
+    killed_ = killed_ || was_short_ || ReadParent() > parent_count_;
+  }
   return killed_;
 }
 

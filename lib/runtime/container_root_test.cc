@@ -398,6 +398,21 @@ TEST_P(ContainerRootTest, OutOfMemoryOfAChildIsToldWhileItRuns) {
   EXPECT_TRUE(lab_->AwaitExit(spec)->oom_killed);
 }
 
+// systemd removes the scope as soon as it is empty, perhaps before the monitor looks.
+TEST_P(ContainerRootTest, SYSTEMD_OutOfMemoryInAScopeIsRecorded) {
+  if (!base::PathExists("/run/systemd/system")) {
+    GTEST_SKIP() << "needs systemd as init";
+  }
+  lab_ = std::make_unique<Lab>(GetParam(), /*systemd=*/true);
+  for (int i = 0; i < 3; i++) {
+    const MonitorSpec spec = lab_->Run(
+        {.args = {"/bin/sh", "-c", "a=x; while :; do a=$a$a; done"}, .memory_limit = 24 << 20});
+    const absl::StatusOr<ExitRecord> exit = lab_->AwaitExit(spec);
+    ASSERT_TRUE(exit.ok()) << exit.status();
+    EXPECT_TRUE(exit->oom_killed);
+  }
+}
+
 TEST_P(ContainerRootTest, PlainKillIsNotOutOfMemory) {
   const MonitorSpec spec = lab_->Run({.args = {"/bin/sleep", "100"}, .memory_limit = 24 << 20});
   ASSERT_TRUE(lab_->runtime().Kill(Lab::Soon(), spec.id, SIGKILL, false).ok());

@@ -146,7 +146,8 @@ std::string Lab::monitor_path() {
   return path != nullptr ? path : BERTH_MONITOR;
 }
 
-Lab::Lab(const std::string& runtime) : is_real_(!runtime.starts_with("#!")) {
+Lab::Lab(const std::string& runtime, bool systemd)
+    : is_real_(!runtime.starts_with("#!")), systemd_(systemd) {
   char name[] = "/tmp/berth-lab-XXXXXX";
   dir_ = mkdtemp(name);
   handler_.name = is_real_ ? runtime : "fake";
@@ -160,6 +161,7 @@ Lab::Lab(const std::string& runtime) : is_real_(!runtime.starts_with("#!")) {
     MakeRootfs();
   }
   OciRuntimeOptions options;
+  options.systemd_cgroup = systemd;
   options.monitor_path = monitor_path();
   options.scratch_dir = dir_;
   runtime_ = std::make_unique<OciRuntime>(runner_, handler_, options);
@@ -226,7 +228,7 @@ MonitorSpec Lab::Prepare(const ContainerOptions& options) {
   ids_.push_back(spec.id);
   spec.bundle = dir_ + "/" + spec.id;
   EXPECT_TRUE(base::MakeDirs(spec.bundle, 0700).ok());
-  spec.runtime = handler_.Command(false);
+  spec.runtime = handler_.Command(systemd_);
   spec.socket_path = spec.bundle + "/monitor";
   spec.exit_path = spec.bundle + "/exit";
   spec.log_path = options.log ? spec.bundle + "/0.log" : "";
@@ -247,7 +249,9 @@ void Lab::WriteConfig(const MonitorSpec& spec, const ContainerOptions& options) 
   if (!options.share_pid_namespace) {
     namespaces.push_back({{"type", "pid"}});
   }
-  config["linux"] = {{"namespaces", namespaces}, {"cgroupsPath", "/berth-lab/" + spec.id}};
+  config["linux"] = {
+      {"namespaces", namespaces},
+      {"cgroupsPath", systemd_ ? "system.slice:berth-lab:" + spec.id : "/berth-lab/" + spec.id}};
   if (options.memory_limit > 0) {
     config["linux"]["resources"]["memory"] = {{"limit", options.memory_limit},
                                               {"swap", options.memory_limit}};

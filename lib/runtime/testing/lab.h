@@ -37,7 +37,8 @@ struct ContainerOptions {
 class Lab {
  public:
   // runtime: "runc" or "crun"; or the text of a script ("#!/bin/sh ...") that plays one.
-  explicit Lab(const std::string& runtime);
+  // systemd: containers are in its transient scopes, not in cgroups that the runtime makes.
+  explicit Lab(const std::string& runtime, bool systemd = false);
   ~Lab();
 
   // Makes bundle and spec; nothing runs. The container's id is in it.
@@ -94,6 +95,7 @@ class Lab {
   std::string dir_;
   std::string rootfs_;
   bool is_real_;
+  bool systemd_;
   Handler handler_;
   base::EventLoop loop_;
   base::SystemProcessRunner runner_;
