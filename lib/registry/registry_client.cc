@@ -229,6 +229,9 @@ absl::StatusOr<std::string> RegistryClient::Impl::FetchVerified(const base::OpCo
       ctx, source.endpoints, what, [&](const Endpoint& endpoint) -> absl::StatusOr<std::string> {
         EndpointRequest request =
             ManifestRequest(endpoint, descriptor.digest.ToString(), source.credentials);
+        if (options_.progress_timeout > absl::ZeroDuration()) {
+          request.stall_timeout = std::min(request.stall_timeout, options_.progress_timeout);
+        }
         if (!is_manifest) {
           request.path = "/blobs/" + descriptor.digest.ToString();
           request.headers.clear();
