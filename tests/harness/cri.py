@@ -41,7 +41,7 @@ class Client:
         self.channel = grpc.insecure_channel(f"unix://{socket}", options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE),
             ("grpc.max_send_message_length", MAX_MESSAGE),
-            ("grpc.min_reconnect_backoff_ms", 50), ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.initial_reconnect_backoff_ms", 50),
             ("grpc.max_reconnect_backoff_ms", 200)])
         for service in pb.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
