@@ -174,6 +174,8 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox
   if (OwnsNetwork(spec)) {
     ASSIGN_OR_RETURN(cni::PodNetwork network,
                      NetworkOf(record, netns::PinPath(pins, netns::NamespaceType::kNet)));
+    // Also that its plugins are there: without them neither ADD nor the DEL that undoes it can run.
+    RETURN_IF_ERROR(deps_.networks.Ready());
     ASSIGN_OR_RETURN(const std::shared_ptr<const cni::NetworkConfig> config,
                      deps_.networks.Default());
     ASSIGN_OR_RETURN(planned, deps_.invoker.Plan(*config, network));
