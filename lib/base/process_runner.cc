@@ -278,6 +278,7 @@ absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const P
   ASSIGN_OR_RETURN(Pipe out, MakePipe());
   ASSIGN_OR_RETURN(Pipe err, MakePipe());
   ProcessSpec piped = spec;
+  piped.new_session = true;
   piped.stdin_fd = in.read.get();
   piped.stdout_fd = out.write.get();
   piped.stderr_fd = err.write.get();
@@ -293,6 +294,9 @@ absl::StatusOr<RunResult> SystemProcessRunner::Run(const OpContext& ctx, const P
   const absl::Status pumped = Pump(ctx, process, std::move(in.write), input, std::move(out.read),
                                    std::move(err.read), limits, result);
   if (!pumped.ok()) {
+    // With what it started: a session of its own makes them one group, and it is not reaped yet, so
+    // the number is still its.
+    ::kill(-process.pid(), SIGKILL);
     (void)process.Kill(SIGKILL);
   }
   ASSIGN_OR_RETURN(result.exit, process.Wait(OpContext::Background()));
