@@ -24,14 +24,6 @@ void DirStack::Forget() {
   path_.clear();
 }
 
-void DirStack::ForgetBelow(std::string_view clean) {
-  while (!levels_.empty() && levels_.back().end >= clean.size() &&
-         std::string_view(path_).substr(0, clean.size()) == clean) {
-    levels_.pop_back();
-    path_.resize(levels_.empty() ? 0 : levels_.back().end);
-  }
-}
-
 absl::StatusOr<base::UniqueFd> DirStack::Step(int parent_fd, const std::string& name,
                                               const std::string& path,
                                               std::vector<Made>* made) const {

@@ -35,8 +35,6 @@ class DirStack {
   // kInvalidArgument: a component is neither a directory nor a symlink to one in this layer.
   absl::StatusOr<int> Open(std::string_view clean, std::vector<Made>* made);
   void Forget();
-  // Drops what is kept of `clean` and below; its parents stay open.
-  void ForgetBelow(std::string_view clean);
 
  private:
   struct Level {

@@ -117,6 +117,31 @@ TEST_F(LayerHostileTest, ROOT_DirectoryAttributesDoNotGoThroughSymlinks) {
   EXPECT_EQ(Stat("g/x").st_mode & 07777, 0755u) << "another directory that took the name";
 }
 
+TEST_F(LayerHostileTest, ROOT_DirectoryAttributesStayWithTheirDirectory) {
+  // Described by way of a symlink that leads elsewhere in the end.
+  TarBuilder tar;
+  tar.Dir("d").Dir("g").Dir("g/sub").Symlink("l", "d");
+  tar.Add({.name = "l/sub/", .type = '5', .mode = 0700, .uid = 7}).Symlink("l", "g");
+  ASSERT_TRUE(Unpack(tar.Finish()).ok());
+  EXPECT_EQ(Stat("g/sub").st_mode & 07777, 0755u);
+  EXPECT_EQ(Stat("g/sub").st_uid, 0u);
+}
+
+TEST_F(LayerHostileTest, ROOT_HardLinkTargetsAreLookedUpAnewAfterAReplacement) {
+  TarBuilder tar;
+  tar.Dir("a")
+      .File("a/f", "old")
+      .HardLink("x", "a/f")
+      .File("a", "")
+      .Dir("a")
+      .File("a/f", "new")
+      .HardLink("y", "a/f");
+  const auto result = Unpack(tar.Finish());
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(Content("x"), "old");
+  EXPECT_EQ(Content("y"), "new");
+}
+
 TEST_F(LayerHostileTest, ROOT_HardLinksOut) {
   Invalid(TarBuilder().HardLink("h", "../outside/victim"), "leads out of the layer");
   Invalid(TarBuilder().HardLink("h", dir_ + "/outside/victim"), "no such file before it");

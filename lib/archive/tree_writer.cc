@@ -350,9 +350,8 @@ absl::Status TreeWriter::ClearWay(const Place& place, bool* replaced_whiteout) {
     *replaced_whiteout = mount::IsWhiteout(st);
   }
   RETURN_IF_ERROR(RemoveAt(place.parent_fd, place.name, place.path, 0));
-  // Descriptors kept for this name, or for directories below it, are of things that are gone.
-  // place.parent_fd lives in dirs_, is not among them, and stays.
-  dirs_.ForgetBelow(place.path);
+  // dirs_ is at this entry's parent now, so it holds nothing of what is gone; link_dirs_ may be
+  // anywhere.
   link_dirs_.Forget();
   if (S_ISDIR(st.st_mode)) {
     const auto gone = [&](const std::string& path) {
