@@ -10,7 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/id.h"
 #include "lib/base/status.h"
-#include "lib/runtime/testing/lab.h"
+#include "lib/runtime/testing/real_runtime_test.h"
 
 namespace berth::runtime {
 namespace {
@@ -20,17 +20,13 @@ using ::testing::HasSubstr;
 using testing::Lab;
 using testing::ProcessesWith;
 
-class ExecRootTest : public ::testing::TestWithParam<std::string> {
+class ExecRootTest : public testing::RealRuntimeTest {
  protected:
   void SetUp() override {
-    if (getuid() != 0) {
-      GTEST_SKIP() << "needs root";
+    RealRuntimeTest::SetUp();
+    if (lab_ != nullptr) {
+      container_ = lab_->RunShell("while :; do sleep 1; done");
     }
-    if (!base::FindProgram(GetParam()).ok()) {
-      GTEST_SKIP() << "needs " << GetParam();
-    }
-    lab_ = std::make_unique<Lab>(GetParam());
-    container_ = lab_->RunShell("while :; do sleep 1; done");
   }
   void TearDown() override {
     if (lab_ != nullptr) {
@@ -41,12 +37,10 @@ class ExecRootTest : public ::testing::TestWithParam<std::string> {
     }
   }
 
-  std::unique_ptr<Lab> lab_;
   MonitorSpec container_;
 };
 
-INSTANTIATE_TEST_SUITE_P(Runtimes, ExecRootTest, ::testing::Values("runc", "crun"),
-                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Runtimes, ExecRootTest, testing::RealRuntimes(), testing::RuntimeName);
 
 TEST_P(ExecRootTest, OutputErrorsAndCode) {
   const absl::StatusOr<ExecResult> result =
