@@ -69,7 +69,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const std::string& socke
       grpc::CreateCustomChannel("unix:" + path, grpc::InsecureChannelCredentials(), arguments)));
 }
 
-Client::Client(std::string socket, std::shared_ptr<grpc::Channel> channel)
+Client::Client(std::string socket, const std::shared_ptr<grpc::Channel>& channel)
     : socket_(std::move(socket)),
       runtime_(runtime::v1::RuntimeService::NewStub(channel)),
       images_(runtime::v1::ImageService::NewStub(channel)),

@@ -32,7 +32,7 @@ class Client {
                     const std::function<grpc::Status(grpc::ClientContext*)>& call);
 
  private:
-  Client(std::string socket, std::shared_ptr<grpc::Channel> channel);
+  Client(std::string socket, const std::shared_ptr<grpc::Channel>& channel);
 
   const std::string socket_;
   std::unique_ptr<runtime::v1::RuntimeService::Stub> runtime_;

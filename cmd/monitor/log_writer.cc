@@ -60,7 +60,7 @@ void LogWriter::FormatTime() {
       offset_minutes_ = static_cast<int>(broken.tm_gmtoff / 60);
       quarter_ = second / 900;
     }
-    const time_t shifted = second + offset_minutes_ * 60;
+    const time_t shifted = second + time_t{60} * offset_minutes_;
     gmtime_r(&shifted, &broken);
     Text(second_text_, sizeof(second_text_))
         .AddPadded(broken.tm_year + 1900, 4)

@@ -38,7 +38,8 @@ int main(int argc, char** argv) {
   if (!berth::monitor::ParseOptions(argc, argv, &options, &error)) {
     TextBuffer<512> text;
     text.Add("berth-monitor: bad arguments: ").Add(error).Add("\n");
-    return write(2, text.c_str(), text.size()) < 0 ? kUsage : kUsage;
+    (void)!write(2, text.c_str(), text.size());
+    return kUsage;
   }
   if (options.version) {
     const char version[] = "berth-monitor " BERTH_VERSION "\n";

@@ -13,8 +13,6 @@
 
 #include "cmd/monitor/text.h"
 
-extern "C" char** environ;
-
 namespace berth::monitor {
 namespace {
 

@@ -286,8 +286,8 @@ absl::StatusOr<std::vector<ImageContent>> ReadOciLayout(const Dir& dir,
 }  // namespace
 
 absl::StatusOr<std::vector<ImageContent>> ReadArchiveImages(
-    const base::OpContext& ctx, std::shared_ptr<base::UniqueFd> dir, const oci::Platform& platform,
-    const std::vector<oci::Reference>& names) {
+    const base::OpContext& ctx, const std::shared_ptr<base::UniqueFd>& dir,
+    const oci::Platform& platform, const std::vector<oci::Reference>& names) {
   RETURN_IF_ERROR(ctx.Check());
   absl::StatusOr<std::vector<ImageContent>> images = ReadOciLayout(dir, platform, names);
   if (absl::IsNotFound(images.status()) &&

@@ -29,7 +29,7 @@ namespace berth::image {
 // hold one image. The sources of the layers share `dir`. kInvalidArgument: neither format; an image
 // without a name; kDataLoss: a digest is wrong.
 absl::StatusOr<std::vector<ImageContent>> ReadArchiveImages(
-    const base::OpContext& ctx, std::shared_ptr<base::UniqueFd> dir, const oci::Platform& platform,
-    const std::vector<oci::Reference>& names);
+    const base::OpContext& ctx, const std::shared_ptr<base::UniqueFd>& dir,
+    const oci::Platform& platform, const std::vector<oci::Reference>& names);
 
 }  // namespace berth::image

@@ -160,7 +160,7 @@ absl::Status LayerPool::FetchInto(Entry& entry, int root_fd) {
   ASSIGN_OR_RETURN(const std::unique_ptr<archive::LayerExtractor> extractor,
                    archive::LayerExtractor::Start(root_fd, options));
   const base::OpContext ctx(absl::InfiniteFuture(), [&] { return entry.claims == 0 || stopping_; });
-  const absl::Status fetched = entry.source.fetch(ctx, [&](std::span<const char> piece) {
+  absl::Status fetched = entry.source.fetch(ctx, [&](std::span<const char> piece) {
     return extractor->Write(std::string_view(piece.data(), piece.size()));
   });
   if (!fetched.ok()) {
@@ -226,6 +226,7 @@ absl::Status LayerPool::Wait(const base::OpContext& ctx, const std::vector<Layer
 
 void LayerPool::Abandon(std::vector<Claim> claims) {
   std::vector<std::shared_ptr<Entry>> entries;
+  entries.reserve(claims.size());
   for (const Claim& claim : claims) {
     entries.push_back(claim.entry_);
   }

@@ -32,7 +32,7 @@ Digest Hasher::Finish() {
 
   constexpr char kHex[] = "0123456789abcdef";
   std::string hex;
-  hex.reserve(size * 2);
+  hex.reserve(size_t{2} * size);
   for (unsigned int i = 0; i < size; ++i) {
     hex += kHex[raw[i] >> 4];
     hex += kHex[raw[i] & 15];

@@ -158,7 +158,7 @@ absl::StatusOr<HeaderList> MakeHeaders(const HttpRequest& request) {
     }
     curl_slist* longer = curl_slist_append(list.get(), line.c_str());
     BERTH_CHECK(longer != nullptr);
-    list.release();
+    (void)list.release();  // it is the head of `longer`, or nothing
     list.reset(longer);
   }
   return list;

@@ -33,7 +33,9 @@ absl::Status SleepFor(const base::OpContext& ctx, absl::Duration duration) {
     if (left <= absl::ZeroDuration()) {
       return absl::OkStatus();
     }
-    poll(nullptr, 0, std::min<int64_t>(ctx.PollMillis(), absl::ToInt64Milliseconds(left) + 1));
+    poll(
+        nullptr, 0,
+        static_cast<int>(std::min<int64_t>(ctx.PollMillis(), absl::ToInt64Milliseconds(left) + 1)));
   }
 }
 

@@ -228,7 +228,7 @@ absl::Status Monitors::Watch(const std::string& id, base::UniqueFd& fd, bool oom
     generation = next_generation_++;
     watched_[id] = {std::move(fd), generation, oom_told};
   }
-  const absl::Status status =
+  absl::Status status =
       loop_.Watch(raw, EPOLLIN, [this, id, generation](uint32_t) { OnReadable(id, generation); });
   if (!status.ok()) {
     base::MutexLock lock(mu_);

@@ -98,6 +98,7 @@ absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRun
 
 std::string DescribeBroken(const std::vector<BrokenHandler>& broken) {
   std::vector<std::string> texts;
+  texts.reserve(broken.size());
   for (const BrokenHandler& handler : broken) {
     texts.push_back(fmt::format("'{}': {}", handler.name, std::string(handler.error.message())));
   }
