@@ -103,7 +103,7 @@ absl::Status Node::BuildPods(const config::Config& config) {
   pauses_.emplace(runner_, std::move(pause));
   sandboxes_.emplace(
       sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *pauses_, *cgroups_, *networks_,
-                           *invoker_},
+                           *invoker_, events_},
       sandbox::SandboxOptions{.default_sysctls = SysctlMap(config.runtime.default_sysctls)});
   return absl::OkStatus();
 }
@@ -139,9 +139,10 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   setup_->daemon_dirs = {paths_.root(), paths_.state()};
   ASSIGN_OR_RETURN(std::string monitor,
                    FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
-  containers_.emplace(container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_,
-                                               *cgroups_, *handlers_, *images_, *sandboxes_},
-                      std::move(monitor), *setup_);
+  containers_.emplace(
+      container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_, *cgroups_,
+                               *handlers_, *images_, *sandboxes_, events_},
+      std::move(monitor), *setup_);
   return absl::OkStatus();
 }
 
@@ -155,6 +156,14 @@ absl::Status Node::Recover() {
   images_->SetLayersInUse([this] { return containers_->LayersInUse(); });
   sandboxes_->Recover(std::move(all.sandboxes));
   containers_->Recover(std::move(all.containers));
+  events_.SetLook([this](const model::SandboxId& id) {
+    events::Pod pod;
+    if (absl::StatusOr<sandbox::SandboxPtr> sandbox = sandboxes_->Get(id.value()); sandbox.ok()) {
+      pod.sandbox = *std::move(sandbox);
+    }
+    pod.containers = containers_->ListOf(id);
+    return pod;
+  });
   return images_->Recover();
 }
 

@@ -20,6 +20,7 @@
 #include "lib/cni/network_configs.h"
 #include "lib/container/container_service.h"
 #include "lib/container/node_setup.h"
+#include "lib/events/event_bus.h"
 #include "lib/image/image_service.h"
 #include "lib/mount/syscall_mounter.h"
 #include "lib/netns/pause_launcher.h"
@@ -53,6 +54,7 @@ class Node {
   cni::NetworkConfigs& networks() { return *networks_; }
   const runtime::RuntimeHandlers& handlers() const { return *handlers_; }
   const cgroup::PodCgroups& cgroups() const { return *cgroups_; }
+  events::EventBus& events() { return events_; }
 
  private:
   explicit Node(const config::Config& config) : paths_(config.root, config.state) {}
@@ -80,6 +82,7 @@ class Node {
   std::optional<cni::NetworkConfigs> networks_;
   std::optional<cni::CniInvoker> invoker_;
   std::optional<netns::PauseLauncher> pauses_;
+  events::EventBus events_;
   std::optional<sandbox::SandboxService> sandboxes_;
   std::optional<runtime::RuntimeHandlers> handlers_;
   std::optional<container::NodeSetup> setup_;

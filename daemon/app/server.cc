@@ -32,14 +32,17 @@ constexpr int kMaxMessageBytes = 80 << 20;
 struct Server::Parts {
   Parts(const config::Config& config, Node& node)
       : runtime({node.sandboxes(), node.containers(), node.images(), node.networks(),
-                 node.handlers(), node.paths(), node.cgroups().driver(), config::ToToml(config)}),
+                 node.handlers(), node.paths(), node.cgroups().driver(), node.events(),
+                 config::ToToml(config)}),
         images(node.images(), node.paths().root()),
         admin({node.sandboxes(), node.containers(), node.images(), node.networks(), node.handlers(),
-               node.cgroups(), node.paths(), config.api.listen, config::ToToml(config)}) {}
+               node.cgroups(), node.paths(), config.api.listen, config::ToToml(config)}),
+        events(node.events()) {}
 
   cri::RuntimeService runtime;
   cri::ImageService images;
   cri::AdminService admin;
+  events::EventBus& events;
   std::unique_ptr<grpc::Server> server;
 };
 
@@ -85,6 +88,7 @@ void Server::Stop() {
   if (parts_->server == nullptr) {
     return;
   }
+  parts_->events.Close();  // its RPCs would not end by themselves
   parts_->server->Shutdown(std::chrono::system_clock::now() +
                            absl::ToChronoMilliseconds(kFinishBudget));
   parts_->server->Wait();

@@ -66,13 +66,17 @@ grpc::Status RuntimeService::RemoveContainer(grpc::ServerContext* context,
   return call.End(deps_.containers.Remove(call.context(), request->container_id()));
 }
 
+api::ContainerStatus RuntimeService::RenderStatus(const model::ContainerRecord& record) {
+  // The image may have been removed meanwhile, or the record be older than the image's last pull.
+  const auto image = deps_.images.Find(record.image_id);
+  return RenderContainerStatus(record, image.ok() ? image->get() : nullptr);
+}
+
 absl::Status RuntimeService::Show(const api::ContainerStatusRequest& request,
                                   api::ContainerStatusResponse& response) {
   ASSIGN_OR_RETURN(const container::ContainerPtr record,
                    deps_.containers.Get(request.container_id()));
-  // The image may have been removed meanwhile, or the record be older than the image's last pull.
-  const auto image = deps_.images.Find(record->image_id);
-  *response.mutable_status() = RenderContainerStatus(*record, image.ok() ? image->get() : nullptr);
+  *response.mutable_status() = RenderStatus(*record);
   if (request.verbose()) {
     // Gone with the bundle after a reboot.
     const auto spec = base::ReadFile(deps_.paths.BundleConfig(record->id), kMaxRuntimeSpec);
@@ -113,26 +117,30 @@ absl::StatusOr<bool> RuntimeService::ResolveIds(const api::ContainerFilter& requ
   return true;
 }
 
-absl::Status RuntimeService::List(const api::ListContainersRequest& request,
-                                  api::ListContainersResponse& response) {
-  ASSIGN_OR_RETURN(ContainerFilter filter, ParseFilter(request.filter()));
-  ASSIGN_OR_RETURN(const bool may_match, ResolveIds(request.filter(), filter));
-  if (!may_match) {
-    return absl::OkStatus();
+absl::StatusOr<std::vector<container::ContainerPtr>> RuntimeService::Select(
+    const api::ContainerFilter& request) {
+  std::vector<container::ContainerPtr> list;
+  ASSIGN_OR_RETURN(ContainerFilter filter, ParseFilter(request));
+  ASSIGN_OR_RETURN(const bool may_match, ResolveIds(request, filter));
+  if (may_match) {
+    list = deps_.containers.List();
+    std::erase_if(list,
+                  [&](const container::ContainerPtr& record) { return !Matches(filter, *record); });
   }
-  for (const container::ContainerPtr& record : deps_.containers.List()) {
-    if (Matches(filter, *record)) {
-      *response.add_containers() = RenderContainer(*record);
-    }
-  }
-  return absl::OkStatus();
+  return list;
 }
 
 grpc::Status RuntimeService::ListContainers(grpc::ServerContext* context,
                                             const api::ListContainersRequest* request,
                                             api::ListContainersResponse* response) {
   Call call("ListContainers", Call::Kind::kRead, context);
-  return call.End(List(*request, *response));
+  const auto list = Select(request->filter());
+  if (list.ok()) {
+    for (const container::ContainerPtr& record : *list) {
+      *response->add_containers() = RenderContainer(*record);
+    }
+  }
+  return call.End(list.status());
 }
 
 grpc::Status RuntimeService::ReopenContainerLog(grpc::ServerContext* context,

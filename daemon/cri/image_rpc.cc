@@ -7,28 +7,33 @@
 
 namespace berth::cri {
 
-absl::Status ImageService::List(const api::ListImagesRequest& request,
-                                api::ListImagesResponse& response) {
-  if (request.filter().image().image().empty()) {
-    for (const auto& record : images_.List()) {
-      *response.add_images() = RenderImage(*record);
-    }
-    return absl::OkStatus();
+absl::StatusOr<std::vector<std::shared_ptr<const model::ImageRecord>>> ImageService::Select(
+    const api::ImageFilter& filter) {
+  std::vector<std::shared_ptr<const model::ImageRecord>> list;
+  if (filter.image().image().empty()) {
+    return images_.List();
   }
-  ASSIGN_OR_RETURN(const std::string name, ParseImageName(request.filter().image()));
+  ASSIGN_OR_RETURN(const std::string name, ParseImageName(filter.image()));
   const auto found = images_.Find(name);
-  if (!found.ok()) {
-    return absl::IsNotFound(found.status()) ? absl::OkStatus() : found.status();
+  if (absl::IsNotFound(found.status())) {
+    return list;
   }
-  *response.add_images() = RenderImage(**found);
-  return absl::OkStatus();
+  RETURN_IF_ERROR(found.status());
+  list.push_back(*found);
+  return list;
 }
 
 grpc::Status ImageService::ListImages(grpc::ServerContext* context,
                                       const api::ListImagesRequest* request,
                                       api::ListImagesResponse* response) {
   Call call("ListImages", Call::Kind::kRead, context);
-  return call.End(List(*request, *response));
+  const auto list = Select(request->filter());
+  if (list.ok()) {
+    for (const auto& record : *list) {
+      *response->add_images() = RenderImage(*record);
+    }
+  }
+  return call.End(list.status());
 }
 
 absl::Status ImageService::Show(const api::ImageStatusRequest& request,
@@ -95,11 +100,6 @@ grpc::Status ImageService::ImageFsInfo(grpc::ServerContext* context, const api::
   *response->add_image_filesystems() = RenderUsage(images_.Usage(), storage_path_, now_ns);
   *response->add_container_filesystems() = response->image_filesystems(0);
   return call.End(absl::OkStatus());
-}
-
-grpc::Status ImageService::StreamImages(grpc::ServerContext*, const api::StreamImagesRequest*,
-                                        grpc::ServerWriter<api::StreamImagesResponse>*) {
-  return NotImplemented("StreamImages");
 }
 
 }  // namespace berth::cri

@@ -3,8 +3,10 @@
 // borrows lib/image's service. Source: CRI v1 ImageService.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -31,14 +33,15 @@ class ImageService final : public api::ImageService::Service {
                            api::RemoveImageResponse* response) override;
   grpc::Status ImageFsInfo(grpc::ServerContext* context, const api::ImageFsInfoRequest* request,
                            api::ImageFsInfoResponse* response) override;
-  // Not served by this version.
   grpc::Status StreamImages(grpc::ServerContext* context, const api::StreamImagesRequest* request,
                             grpc::ServerWriter<api::StreamImagesResponse>* writer) override;
 
  private:
   absl::StatusOr<std::string> Pull(const base::OpContext& ctx,
                                    const api::PullImageRequest& request);
-  absl::Status List(const api::ListImagesRequest& request, api::ListImagesResponse& response);
+  // What a list's filter lets through.
+  absl::StatusOr<std::vector<std::shared_ptr<const model::ImageRecord>>> Select(
+      const api::ImageFilter& filter);
   absl::Status Show(const api::ImageStatusRequest& request, api::ImageStatusResponse& response);
   absl::Status Remove(const api::RemoveImageRequest& request);
 

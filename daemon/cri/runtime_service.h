@@ -1,7 +1,8 @@
 // RuntimeService: the CRI's runtime service. Each RPC is parse, call, render; what pods and
 // containers are is the services' business (lib/sandbox, lib/container).
 //
-// RPCs by file: sandbox_rpc.cc, container_rpc.cc, exec_rpc.cc, status_rpc.cc; those not served yet
+// RPCs by file: sandbox_rpc.cc, container_rpc.cc, exec_rpc.cc, events_rpc.cc, list_stream_rpc.cc,
+// status_rpc.cc; those not served yet
 // are in unserved_rpc.cc. Threads: thread-safe; gRPC calls it on a thread per request, which may
 // block for as long as the request may. Ownership: borrows everything in RuntimeServiceDeps.
 // Source: CRI v1 RuntimeService.
@@ -9,6 +10,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 
@@ -18,6 +20,7 @@
 #include "lib/cgroup/cgroup_path.h"
 #include "lib/cni/network_configs.h"
 #include "lib/container/container_service.h"
+#include "lib/events/event_bus.h"
 #include "lib/image/image_service.h"
 #include "lib/runtime/runtime_handlers.h"
 #include "lib/sandbox/sandbox_service.h"
@@ -34,6 +37,7 @@ struct RuntimeServiceDeps {
   const runtime::RuntimeHandlers& handlers;
   const store::Paths& paths;
   cgroup::Driver cgroup_driver;
+  events::EventBus& events;
   std::string config_toml;  // in force; for Status with verbose
 };
 
@@ -70,6 +74,10 @@ class RuntimeService final : public api::RuntimeService::Service {
 
   BERTH_RPC(ExecSync);
 
+  BERTH_STREAM_RPC(GetContainerEvents, GetEventsRequest, ContainerEventResponse);
+  BERTH_STREAM_RPC(StreamPodSandboxes, StreamPodSandboxesRequest, StreamPodSandboxesResponse);
+  BERTH_STREAM_RPC(StreamContainers, StreamContainersRequest, StreamContainersResponse);
+
   // Not served by this version.
   BERTH_RPC(UpdateContainerResources);
   BERTH_RPC(Exec);
@@ -85,9 +93,6 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_RPC(ListMetricDescriptors);
   BERTH_RPC(ListPodSandboxMetrics);
   BERTH_RPC(UpdatePodSandboxResources);
-  BERTH_STREAM_RPC(GetContainerEvents, GetEventsRequest, ContainerEventResponse);
-  BERTH_STREAM_RPC(StreamPodSandboxes, StreamPodSandboxesRequest, StreamPodSandboxesResponse);
-  BERTH_STREAM_RPC(StreamContainers, StreamContainersRequest, StreamContainersResponse);
   BERTH_STREAM_RPC(StreamContainerStats, StreamContainerStatsRequest, StreamContainerStatsResponse);
   BERTH_STREAM_RPC(StreamPodSandboxStats, StreamPodSandboxStatsRequest,
                    StreamPodSandboxStatsResponse);
@@ -104,10 +109,12 @@ class RuntimeService final : public api::RuntimeService::Service {
   absl::Status Exec(const base::OpContext& ctx, const api::ExecSyncRequest& request,
                     api::ExecSyncResponse& response);
   absl::StatusOr<bool> ResolveIds(const api::ContainerFilter& request, ContainerFilter& filter);
-  absl::Status List(const api::ListPodSandboxRequest& request,
-                    api::ListPodSandboxResponse& response);
-  absl::Status List(const api::ListContainersRequest& request,
-                    api::ListContainersResponse& response);
+  // What a list's filter lets through, newest first.
+  absl::StatusOr<std::vector<sandbox::SandboxPtr>> Select(const api::PodSandboxFilter& request);
+  absl::StatusOr<std::vector<container::ContainerPtr>> Select(const api::ContainerFilter& request);
+  api::ContainerStatus RenderStatus(const model::ContainerRecord& record);
+  absl::Status Watch(const base::OpContext& ctx,
+                     grpc::ServerWriter<api::ContainerEventResponse>& writer);
   absl::Status Show(const api::PodSandboxStatusRequest& request,
                     api::PodSandboxStatusResponse& response);
   absl::Status Show(const api::ContainerStatusRequest& request,

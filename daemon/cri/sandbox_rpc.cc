@@ -50,8 +50,13 @@ grpc::Status RuntimeService::RemovePodSandbox(grpc::ServerContext* context,
 
 absl::Status RuntimeService::Show(const api::PodSandboxStatusRequest& request,
                                   api::PodSandboxStatusResponse& response) {
+  const int64_t now_ns = absl::ToUnixNanos(absl::Now());  // what follows is at least as new
   ASSIGN_OR_RETURN(const sandbox::SandboxPtr record, deps_.sandboxes.Get(request.pod_sandbox_id()));
   *response.mutable_status() = RenderSandboxStatus(*record);
+  for (const container::ContainerPtr& container : deps_.containers.ListOf(record->id)) {
+    *response.add_containers_statuses() = RenderStatus(*container);
+  }
+  response.set_timestamp(now_ns);
   if (request.verbose()) {
     (*response.mutable_info())["info"] = SandboxInfo(*record);
   }
@@ -66,29 +71,34 @@ grpc::Status RuntimeService::PodSandboxStatus(grpc::ServerContext* context,
   return call.End(Show(*request, *response));
 }
 
-absl::Status RuntimeService::List(const api::ListPodSandboxRequest& request,
-                                  api::ListPodSandboxResponse& response) {
-  ASSIGN_OR_RETURN(SandboxFilter filter, ParseFilter(request.filter()));
-  if (!request.filter().id().empty()) {
-    const absl::StatusOr<sandbox::SandboxPtr> wanted = deps_.sandboxes.Get(request.filter().id());
-    if (!wanted.ok()) {
-      return absl::IsNotFound(wanted.status()) ? absl::OkStatus() : wanted.status();
+absl::StatusOr<std::vector<sandbox::SandboxPtr>> RuntimeService::Select(
+    const api::PodSandboxFilter& request) {
+  std::vector<sandbox::SandboxPtr> list;
+  ASSIGN_OR_RETURN(SandboxFilter filter, ParseFilter(request));
+  if (!request.id().empty()) {
+    const absl::StatusOr<sandbox::SandboxPtr> wanted = deps_.sandboxes.Get(request.id());
+    if (absl::IsNotFound(wanted.status())) {
+      return list;
     }
+    RETURN_IF_ERROR(wanted.status());
     filter.id = (*wanted)->id.value();
   }
-  for (const sandbox::SandboxPtr& record : deps_.sandboxes.List()) {
-    if (Matches(filter, *record)) {
-      *response.add_items() = RenderSandbox(*record);
-    }
-  }
-  return absl::OkStatus();
+  list = deps_.sandboxes.List();
+  std::erase_if(list, [&](const sandbox::SandboxPtr& record) { return !Matches(filter, *record); });
+  return list;
 }
 
 grpc::Status RuntimeService::ListPodSandbox(grpc::ServerContext* context,
                                             const api::ListPodSandboxRequest* request,
                                             api::ListPodSandboxResponse* response) {
   Call call("ListPodSandbox", Call::Kind::kRead, context);
-  return call.End(List(*request, *response));
+  const auto list = Select(request->filter());
+  if (list.ok()) {
+    for (const sandbox::SandboxPtr& record : *list) {
+      *response->add_items() = RenderSandbox(*record);
+    }
+  }
+  return call.End(list.status());
 }
 
 }  // namespace berth::cri

@@ -83,23 +83,6 @@ grpc::Status RuntimeService::UpdatePodSandboxResources(grpc::ServerContext*,
   return NotImplemented("UpdatePodSandboxResources");
 }
 
-grpc::Status RuntimeService::GetContainerEvents(grpc::ServerContext*, const api::GetEventsRequest*,
-                                                grpc::ServerWriter<api::ContainerEventResponse>*) {
-  return NotImplemented("GetContainerEvents");
-}
-
-grpc::Status RuntimeService::StreamPodSandboxes(
-    grpc::ServerContext*, const api::StreamPodSandboxesRequest*,
-    grpc::ServerWriter<api::StreamPodSandboxesResponse>*) {
-  return NotImplemented("StreamPodSandboxes");
-}
-
-grpc::Status RuntimeService::StreamContainers(grpc::ServerContext*,
-                                              const api::StreamContainersRequest*,
-                                              grpc::ServerWriter<api::StreamContainersResponse>*) {
-  return NotImplemented("StreamContainers");
-}
-
 grpc::Status RuntimeService::StreamContainerStats(
     grpc::ServerContext*, const api::StreamContainerStatsRequest*,
     grpc::ServerWriter<api::StreamContainerStatsResponse>*) {

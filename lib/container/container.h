@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "lib/base/mutex.h"
@@ -16,6 +17,10 @@
 #include "lib/model/container.h"
 
 namespace berth::container {
+
+// The reason of a container whose creation failed and could not be undone wholly: listed as exited,
+// so that it can be removed. In the database it stays half-made, for the next start to undo.
+inline constexpr std::string_view kCreateError = "CreateError";
 
 class ContainerService::Container {
  public:
@@ -40,10 +45,32 @@ class ContainerService::Container {
   // Changes a copy and puts it in place; wakes who waits for the exit.
   void Update(const std::function<void(model::ContainerRecord&)>& change) {
     base::MutexLock lock(state_mu_);
-    auto changed = std::make_shared<model::ContainerRecord>(*record_);
-    change(*changed);
-    record_ = std::move(changed);
-    changed_.SignalAll();
+    UpdateLocked(change);
+  }
+  // The same for the exit; false: it has exited already and stays as it is.
+  bool UpdateExit(const std::function<void(model::ContainerRecord&)>& change) {
+    base::MutexLock lock(state_mu_);
+    if (record_->finished_ns != 0) {
+      return false;
+    }
+    UpdateLocked(change);
+    return true;
+  }
+
+  // Between these two the exit's event is Start's to publish, after its own.
+  void BeginStart() {
+    base::MutexLock lock(state_mu_);
+    starting_ = true;
+  }
+  // Returns whether it has exited.
+  bool EndStart() {
+    base::MutexLock lock(state_mu_);
+    starting_ = false;
+    return record_->finished_ns != 0;
+  }
+  bool starting() const {
+    base::MutexLock lock(state_mu_);
+    return starting_;
   }
 
   // A stop was asked for: true for the first request, whose caller sends the stop signal. The
@@ -89,6 +116,14 @@ class ContainerService::Container {
   }
 
  private:
+  void UpdateLocked(const std::function<void(model::ContainerRecord&)>& change)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(state_mu_) {
+    auto changed = std::make_shared<model::ContainerRecord>(*record_);
+    change(*changed);
+    record_ = std::move(changed);
+    changed_.SignalAll();
+  }
+
   const model::ContainerId id_;
   const std::string name_;
   base::Mutex op_mu_;
@@ -98,6 +133,7 @@ class ContainerService::Container {
   mutable base::Mutex state_mu_;
   base::CondVar changed_;
   ContainerPtr record_ ABSL_GUARDED_BY(state_mu_);
+  bool starting_ ABSL_GUARDED_BY(state_mu_) = false;
   absl::Time stop_deadline_ ABSL_GUARDED_BY(state_mu_) = absl::InfiniteFuture();
   base::UniqueFd orphan_ ABSL_GUARDED_BY(state_mu_);
 };

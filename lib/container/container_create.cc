@@ -97,10 +97,90 @@ absl::StatusOr<std::string> ContainerService::PidNamespace(
   return std::string();
 }
 
-absl::Status ContainerService::Build(const base::OpContext& ctx, Container& container,
+absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContext& caller,
+                                                            const std::string& sandbox_id,
+                                                            model::ContainerSpec spec) {
+  ASSIGN_OR_RETURN(sandbox::SandboxPtr sandbox, deps_.sandboxes.Get(sandbox_id));
+  const model::SandboxSpec& pod = sandbox->spec;
+  model::ContainerRecord record;
+  record.id = model::ContainerId::Generate();
+  record.sandbox_id = sandbox->id;
+  record.full_name =
+      fmt::format("k8s_{}_{}_{}_{}_{}", spec.name, pod.name, pod.ns, pod.uid, spec.attempt);
+  record.spec = std::move(spec);
+  const std::string what = fmt::format("create container '{}'", record.full_name);
+
+  auto begun = creations_.Begin(sandbox->id);
+  RETURN_IF_ERROR(base::Annotate(begun.status(), what));
+  const std::shared_ptr<Creations::Making> making = *std::move(begun);
+  // The pod's end is this request's too.
+  const base::OpContext ctx(caller.deadline(), [caller, making] {
+    return making->cancelled() || absl::IsCancelled(caller.Check());
+  });
+  // Only now: a pod that ended before Begin says so.
+  ASSIGN_OR_RETURN(sandbox, deps_.sandboxes.Get(sandbox->id.value()));
+  const absl::StatusOr<model::ContainerId> id =
+      CreateNamed(ctx, std::make_shared<Container>(std::move(record)), sandbox);
+  if (absl::IsCancelled(id.status()) && caller.Check().ok()) {
+    return absl::FailedPreconditionError(
+        fmt::format("{}: pod sandbox '{}' was stopped meanwhile", what, sandbox->id.value()));
+  }
+  RETURN_IF_ERROR(base::Annotate(id.status(), what));
+  return id;
+}
+
+absl::StatusOr<model::ContainerId> ContainerService::CreateNamed(
+    const base::OpContext& ctx, const Ptr& container, const sandbox::SandboxPtr& sandbox) {
+  while (true) {
+    ASSIGN_OR_RETURN(const Ptr existing, index_.Reserve(ctx, container->name()));
+    if (existing == nullptr) {
+      break;
+    }
+    if (existing->record()->reason != kCreateError) {
+      return existing->id();
+    }
+    RETURN_IF_ERROR(base::Annotate(Remove(ctx, existing->id().value()),
+                                   "clear away what an earlier request left"));
+  }
+  absl::Status status;
+  if (sandbox->state != model::SandboxState::kReady) {
+    status = absl::FailedPreconditionError(
+        fmt::format("pod sandbox '{}' is not ready", sandbox->id.value()));
+  }
+  const std::string& id = container->id().value();
+  // The lease holds the layers until the index knows the container, whose record names them.
+  absl::StatusOr<image::ImageLease> lease;
+  if (status.ok()) {
+    lease = deps_.images.Use(container->record()->spec.image);
+    status = lease.status();
+  }
+  if (status.ok()) {
+    status = Build(ctx, container, sandbox, lease->image());
+  }
+  if (status.ok()) {
+    deps_.events.Publish(events::EventType::kCreated, id, sandbox->id, [&] {
+      index_.Insert(id, container->name(), container);
+      return true;
+    });
+  } else if (!index_.Find(id).ok()) {
+    index_.Release(container->name());
+  }
+  bool gone = false;
+  {
+    base::MutexLock lock(early_mu_);
+    gone = early_gone_.erase(id) > 0;
+  }
+  RETURN_IF_ERROR(status);
+  if (gone) {
+    HandleMonitorGone(container);
+  }
+  return container->id();
+}
+
+absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& container,
                                      const sandbox::SandboxPtr& sandbox,
                                      const model::ImageRecord& image) {
-  model::ContainerRecord record = *container.record();
+  model::ContainerRecord record = *container->record();
   ASSIGN_OR_RETURN(const runtime::Handler* handler,
                    deps_.handlers.Get(sandbox->spec.runtime_handler));
   record.runtime_handler = handler->name;
@@ -113,8 +193,17 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, Container& cont
   RETURN_IF_ERROR(deps_.records.Put(record));
   base::Rollback undo(fmt::format("create container '{}'", record.id.value()));
   undo.Push("tear down", [&]() -> absl::Status {
-    RETURN_IF_ERROR(TearDown(base::OpContext::WithTimeout(kUndoBudget), record));
-    return deps_.records.Remove(record.id);
+    absl::Status undone = TearDown(base::OpContext::WithTimeout(kUndoBudget), record);
+    if (undone.ok()) {
+      return deps_.records.Remove(record.id);
+    }
+    record.created_ns = record.finished_ns = absl::ToUnixNanos(absl::Now());
+    record.exit_code = 255;
+    record.reason = kCreateError;
+    record.message = std::string(undone.message());
+    container->Update([&](model::ContainerRecord& changed) { changed = record; });
+    index_.Insert(record.id.value(), record.full_name, container);
+    return undone;
   });
 
   RETURN_IF_ERROR(base::MakeDirs(deps_.paths.Bundle(record.id), 0700));
@@ -134,7 +223,7 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, Container& cont
   record.monitor_start = state.monitor.start_time;
   record.created_ns = absl::ToUnixNanos(absl::Now());
   RETURN_IF_ERROR(deps_.records.Put(record));
-  container.Update([&](model::ContainerRecord& changed) { changed = record; });
+  container->Update([&](model::ContainerRecord& changed) { changed = record; });
   undo.Commit();
   return absl::OkStatus();
 }

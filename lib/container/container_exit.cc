@@ -25,6 +25,9 @@ constexpr absl::Duration kKillAgain = absl::Seconds(2);
 // kernel.
 constexpr absl::Duration kKillBudget = absl::Seconds(30);
 
+// For the processes that an exited container leaves in a PID namespace that is not its own.
+constexpr absl::Duration kLeftoverBudget = absl::Seconds(10);
+
 runtime::ExitRecord Lost() {
   runtime::ExitRecord exit;
   exit.code = kLostExitCode;
@@ -96,15 +99,20 @@ void ContainerService::WatchOrphan(const Ptr& container) {
 
 void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& exit,
                               const std::string& message) {
-  if (container->exited()) {
+  bool first = false;
+  deps_.events.Publish(
+      events::EventType::kStopped, container->id().value(), container->record()->sandbox_id, [&] {
+        first = container->UpdateExit([&](model::ContainerRecord& record) {
+          record.finished_ns = std::max<int64_t>(1, absl::ToUnixNanos(exit.exit_time));
+          record.exit_code = exit.Combined();
+          record.oom_killed = exit.oom_killed;
+          record.message = message;
+        });
+        return first && !container->starting();
+      });
+  if (!first) {
     return;
   }
-  container->Update([&](model::ContainerRecord& record) {
-    record.finished_ns = std::max<int64_t>(1, absl::ToUnixNanos(exit.exit_time));
-    record.exit_code = exit.Combined();
-    record.oom_killed = exit.oom_killed;
-    record.message = message;
-  });
   base::Log("container")
       .info("container exited container={} code={} oom={}", container->id().Short(),
             exit.Combined(), exit.oom_killed);
@@ -120,6 +128,28 @@ void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& e
               "an exit is not in the database yet; the monitor's record has it container={} "
               "error=\"{}\"",
               container->id().Short(), status.ToString());
+    }
+    const absl::Status killed =
+        KillLeftovers(base::OpContext::WithTimeout(kLeftoverBudget), *container->record());
+    if (!killed.ok()) {
+      base::Log("container")
+          .warn("processes of an exited container may still run container={} error=\"{}\"",
+                container->id().Short(), killed.ToString());
+    }
+  });
+}
+
+// The stop deadline's own kill, for when no caller waits for it.
+base::EventLoop::TimerId ContainerService::KillAfter(const Ptr& container, absl::Duration grace) {
+  return deps_.loop.After(grace, [this, weak = std::weak_ptr<Container>(container)] {
+    const Ptr late = weak.lock();
+    if (late == nullptr || late->exited()) {
+      return;
+    }
+    if (absl::Status status = Signal(*late->record(), SIGKILL); !status.ok()) {
+      base::Log("container")
+          .warn("cannot kill a container at the end of its grace period container={} error=\"{}\"",
+                late->id().Short(), status.ToString());
     }
   });
 }

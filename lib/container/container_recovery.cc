@@ -43,6 +43,7 @@ void ContainerService::RecoverOne(model::ContainerRecord record) {
             record.id.Short(), status.ToString());
     record.created_ns = record.finished_ns = absl::ToUnixNanos(absl::Now());
     record.exit_code = 255;
+    record.reason = kCreateError;
     record.message = "berthd ended while this container was created";
   }
   const std::string id = record.id.value();

@@ -36,6 +36,12 @@ std::string_view StateName(model::ContainerState state) {
   return "exited";
 }
 
+void NewestFirst(std::vector<ContainerPtr>& list) {
+  std::sort(list.begin(), list.end(), [](const ContainerPtr& a, const ContainerPtr& b) {
+    return a->created_ns > b->created_ns;
+  });
+}
+
 }  // namespace
 
 ContainerService::ContainerService(ContainerDeps deps, std::string monitor_path, NodeSetup& node)
@@ -74,59 +80,6 @@ std::set<int64_t> ContainerService::LayersInUse() const {
   return layers;
 }
 
-absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContext& ctx,
-                                                            const std::string& sandbox_id,
-                                                            model::ContainerSpec spec) {
-  ASSIGN_OR_RETURN(const sandbox::SandboxPtr sandbox, deps_.sandboxes.Get(sandbox_id));
-  model::ContainerRecord record;
-  record.id = model::ContainerId::Generate();
-  record.sandbox_id = sandbox->id;
-  record.full_name = fmt::format("k8s_{}_{}_{}_{}_{}", spec.name, sandbox->spec.name,
-                                 sandbox->spec.ns, sandbox->spec.uid, spec.attempt);
-  const std::string what = fmt::format("create container '{}'", record.full_name);
-  absl::StatusOr<Ptr> existing = index_.Reserve(ctx, record.full_name);
-  RETURN_IF_ERROR(base::Annotate(existing.status(), what));
-  if (*existing != nullptr) {
-    return (*existing)->id();
-  }
-
-  absl::Status status;
-  if (sandbox->state != model::SandboxState::kReady) {
-    status = absl::FailedPreconditionError(
-        fmt::format("pod sandbox '{}' is not ready", sandbox->id.value()));
-  }
-  // The lease holds the layers until the index knows the container, whose record names them.
-  absl::StatusOr<image::ImageLease> lease;
-  if (status.ok()) {
-    lease = deps_.images.Use(spec.image);
-    status = lease.status();
-  }
-  Ptr container;
-  if (status.ok()) {
-    record.spec = std::move(spec);
-    container = std::make_shared<Container>(std::move(record));
-    status = Build(ctx, *container, sandbox, lease->image());
-  }
-  if (!status.ok()) {
-    if (container != nullptr) {
-      base::MutexLock lock(early_mu_);
-      early_gone_.erase(container->id().value());
-    }
-    index_.Release(container != nullptr ? container->name() : record.full_name);
-    return base::Annotate(status, what);
-  }
-  index_.Insert(container->id().value(), container->name(), container);
-  bool gone = false;
-  {
-    base::MutexLock lock(early_mu_);
-    gone = early_gone_.erase(container->id().value()) > 0;
-  }
-  if (gone) {
-    HandleMonitorGone(container);
-  }
-  return container->id();
-}
-
 absl::Status ContainerService::Start(const base::OpContext& ctx, const std::string& id) {
   ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
   base::MutexLock lock(container->op_mu());
@@ -137,16 +90,20 @@ absl::Status ContainerService::Start(const base::OpContext& ctx, const std::stri
         fmt::format("{}: it is {}", what, StateName(record->state())));
   }
   ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
+  container->BeginStart();
   const absl::Status started = runtime.Start(ctx, record->id.value());
   if (!started.ok()) {
     // What the runtime left is ended; the record keeps why.
     const absl::Status killed = KillAndWait(base::OpContext::WithTimeout(kStartUndo), container);
-    container->Update([&](model::ContainerRecord& changed) {
-      changed.reason = "StartError";
-      changed.message = std::string(started.message());
-      changed.exit_code = 128;
-      changed.started_ns = changed.created_ns;
-      changed.finished_ns = absl::ToUnixNanos(absl::Now());
+    deps_.events.Publish(events::EventType::kStopped, record->id.value(), record->sandbox_id, [&] {
+      container->Update([&](model::ContainerRecord& changed) {
+        changed.reason = "StartError";
+        changed.message = std::string(started.message());
+        changed.exit_code = 128;
+        changed.started_ns = changed.created_ns;
+        changed.finished_ns = absl::ToUnixNanos(absl::Now());
+      });
+      return container->EndStart();
     });
     absl::Status stored = Persist(*container);
     if (!killed.ok() || !stored.ok()) {
@@ -158,11 +115,16 @@ absl::Status ContainerService::Start(const base::OpContext& ctx, const std::stri
     }
     return base::Annotate(started, what);
   }
-  container->Update([](model::ContainerRecord& changed) {
-    const int64_t now = absl::ToUnixNanos(absl::Now());
-    // It may have run and ended before the runtime's own call did.
-    changed.started_ns = changed.finished_ns != 0 ? std::min(now, changed.finished_ns) : now;
+  deps_.events.Publish(events::EventType::kStarted, record->id.value(), record->sandbox_id, [&] {
+    container->Update([](model::ContainerRecord& changed) {
+      const int64_t now = absl::ToUnixNanos(absl::Now());
+      // It may have run and ended before the runtime's own call did.
+      changed.started_ns = changed.finished_ns != 0 ? std::min(now, changed.finished_ns) : now;
+    });
+    return true;
   });
+  deps_.events.Publish(events::EventType::kStopped, record->id.value(), record->sandbox_id,
+                       [&] { return container->EndStart(); });
   return base::Annotate(Persist(*container), what);
 }
 
@@ -183,10 +145,13 @@ absl::Status ContainerService::Stop(const base::OpContext& ctx, const std::strin
   if (first && !at_once && !container->exited()) {
     RETURN_IF_ERROR(base::Annotate(Signal(*record, record->stop_signal), what));
   }
+  // Nobody may be waiting any more when the grace period ends.
+  const base::EventLoop::TimerId kill = at_once ? 0 : KillAfter(container, timeout);
   absl::Time again = absl::InfinitePast();
   while (true) {
     switch (container->AwaitExit(ctx, again)) {
       case Container::Woken::kExited:
+        deps_.loop.Cancel(kill);
         return base::Annotate(KillLeftovers(ctx, *record), what);
       case Container::Woken::kCallerGone:
         return base::Annotate(ctx.Check(), what);
@@ -220,7 +185,11 @@ absl::Status ContainerService::Remove(const base::OpContext& ctx, const std::str
     RETURN_IF_ERROR(base::Annotate(deps_.records.Remove(container->id()), what));
     container->set_removed();
   }
-  index_.Erase(container->id().value(), container->name());
+  deps_.events.Publish(events::EventType::kDeleted, container->id().value(),
+                       container->record()->sandbox_id, [&] {
+                         index_.Erase(container->id().value(), container->name());
+                         return true;
+                       });
   deps_.images.CollectGarbage();
   return absl::OkStatus();
 }
@@ -271,9 +240,19 @@ std::vector<ContainerPtr> ContainerService::List() const {
   for (const Ptr& container : index_.All()) {
     list.push_back(container->record());
   }
-  std::sort(list.begin(), list.end(), [](const ContainerPtr& a, const ContainerPtr& b) {
-    return a->created_ns > b->created_ns;
-  });
+  NewestFirst(list);
+  return list;
+}
+
+std::vector<ContainerPtr> ContainerService::ListOf(const model::SandboxId& sandbox_id) const {
+  std::vector<ContainerPtr> list;
+  for (const Ptr& container : index_.All()) {
+    ContainerPtr record = container->record();
+    if (record->sandbox_id == sandbox_id) {
+      list.push_back(std::move(record));
+    }
+  }
+  NewestFirst(list);
   return list;
 }
 

@@ -4,7 +4,8 @@
 // On disk: the record, <root>/containers/<id> (writable layer) and <state>/containers/<id>
 // (bundle), see store/paths.h. A container's exit is written by its monitor, read when the
 // monitor's socket closes (event loop), and stored by a work queue. TearDown undoes a container
-// from its record alone; Create's undo, recovery and Remove are the same function.
+// from its record alone; Create's undo, recovery and Remove are the same function. What happens to
+// a container is told on the EventBus.
 //
 // Locks: Container::op_mu_ serialises Start and Remove of one container; nobody holds it while
 // waiting for a grace period. Container::state_mu_ is a leaf: the record snapshot, the stop
@@ -27,6 +28,8 @@
 #include "lib/base/op_context.h"
 #include "lib/base/work_queue.h"
 #include "lib/cgroup/pod_cgroups.h"
+#include "lib/container/creations.h"
+#include "lib/events/event_bus.h"
 #include "lib/image/image_service.h"
 #include "lib/model/container.h"
 #include "lib/runtime/monitor_client.h"
@@ -51,6 +54,7 @@ struct ContainerDeps {
   const runtime::RuntimeHandlers& handlers;
   image::ImageService& images;
   sandbox::SandboxService& sandboxes;
+  events::EventBus& events;
 };
 
 struct NodeSetup;  // node_setup.h
@@ -70,9 +74,10 @@ class ContainerService {
   // before all else.
   void Recover(std::vector<model::ContainerRecord> records);
 
-  // Makes a container in a READY pod; same name again: the existing one's id. Errors leave nothing
-  // behind: kNotFound (pod, image), kFailedPrecondition (pod not ready), kInvalidArgument (fields),
-  // the runtime's own.
+  // Makes a container in a READY pod; same name again: the existing one's id, or that of the one
+  // being made. Errors leave nothing behind: kNotFound (pod, image), kFailedPrecondition (pod not
+  // ready, or stopped meanwhile), kInvalidArgument (fields), the runtime's own. Where that cannot
+  // be, the rest is listed as exited (kCreateError), and the next request of the name removes it.
   absl::StatusOr<model::ContainerId> Create(const base::OpContext& ctx,
                                             const std::string& sandbox_id,
                                             model::ContainerSpec spec);
@@ -81,7 +86,7 @@ class ContainerService {
   absl::Status Start(const base::OpContext& ctx, const std::string& id);
   // Sends the stop signal, kills after `timeout` (0: at once) and returns when it has ended. A
   // shorter timeout of another caller replaces a longer one. At ctx's end: its error; the container
-  // goes on stopping as far as it got. Absent or ended: OK.
+  // goes on stopping, and is killed at its time. Absent or ended: OK.
   absl::Status Stop(const base::OpContext& ctx, const std::string& id, absl::Duration timeout);
   // Kills it if need be and removes all of it. Absent: OK.
   absl::Status Remove(const base::OpContext& ctx, const std::string& id);
@@ -94,8 +99,8 @@ class ContainerService {
   // kFailedPrecondition: not running.
   absl::Status ReopenLog(const base::OpContext& ctx, const std::string& id);
 
-  // CRI StopPodSandbox / RemovePodSandbox: the pod's containers (killed / removed, all at once),
-  // then the pod. Idempotent.
+  // CRI StopPodSandbox / RemovePodSandbox: what is being made in the pod is cancelled and undone;
+  // the pod's containers (killed / removed, all at once), then the pod. Idempotent.
   absl::Status StopPod(const base::OpContext& ctx, const std::string& sandbox_id);
   absl::Status RemovePod(const base::OpContext& ctx, const std::string& sandbox_id);
 
@@ -103,13 +108,16 @@ class ContainerService {
   absl::StatusOr<ContainerPtr> Get(const std::string& id) const;
   // Newest first, without those being made.
   std::vector<ContainerPtr> List() const;
+  std::vector<ContainerPtr> ListOf(const model::SandboxId& sandbox_id) const;
 
  private:
   class Container;
   using Ptr = std::shared_ptr<Container>;
 
   // container_create.cc
-  absl::Status Build(const base::OpContext& ctx, Container& container,
+  absl::StatusOr<model::ContainerId> CreateNamed(const base::OpContext& ctx, const Ptr& container,
+                                                 const sandbox::SandboxPtr& sandbox);
+  absl::Status Build(const base::OpContext& ctx, const Ptr& container,
                      const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image);
   // Fills in what the image says (user, stop signal); returns the command, for errors.
   absl::StatusOr<std::string> WriteBundle(model::ContainerRecord& record,
@@ -126,6 +134,7 @@ class ContainerService {
   void OnMonitorGone(const std::string& id);
   void HandleMonitorGone(const Ptr& container);
   void WatchOrphan(const Ptr& container);
+  base::EventLoop::TimerId KillAfter(const Ptr& container, absl::Duration grace);
   void Finish(const Ptr& container, const runtime::ExitRecord& exit, const std::string& message);
   absl::Status Persist(Container& container);
   absl::Status Signal(const model::ContainerRecord& record, int signal) const;
@@ -143,6 +152,7 @@ class ContainerService {
   const std::string monitor_path_;
   NodeSetup& node_;
   base::IdIndex<Container> index_;
+  Creations creations_;
 
   // Monitors that ended before their container was in the index.
   base::Mutex early_mu_;

@@ -16,6 +16,10 @@ absl::Status ContainerService::StopPod(const base::OpContext& ctx, const std::st
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(sandbox.status());
+  // Until the pod is not ready, which Create looks at.
+  const auto bar = creations_.BarPod(ctx, (*sandbox)->id);
+  RETURN_IF_ERROR(
+      base::Annotate(bar.status(), fmt::format("stop pod sandbox '{}'", (*sandbox)->id.value())));
   // CRI v1 StopPodSandbox: running containers are forcibly terminated. Signals first, so that all
   // of them end at the same time.
   const std::vector<Ptr> containers = OfSandbox((*sandbox)->id);

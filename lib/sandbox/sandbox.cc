@@ -2,14 +2,15 @@
 
 namespace berth::sandbox {
 
-void SandboxService::Sandbox::MarkNotReady() {
+bool SandboxService::Sandbox::MarkNotReady() {
   base::MutexLock lock(state_mu_);
-  if (record_->state == model::SandboxState::kNotReady) {
-    return;
+  if (record_->state != model::SandboxState::kReady) {
+    return false;
   }
   auto changed = std::make_shared<model::SandboxRecord>(*record_);
   changed->state = model::SandboxState::kNotReady;
   record_ = std::move(changed);
+  return true;
 }
 
 }  // namespace berth::sandbox

@@ -40,9 +40,9 @@ class SandboxService::Sandbox {
     base::MutexLock lock(state_mu_);
     record_ = std::move(snapshot);
   }
-  // The pause has ended: a pod without it is not ready. The record on disk follows at the next Stop
-  // or start.
-  void MarkNotReady();
+  // The pod is being stopped, or its pause has ended: a pod without it is not ready. The record on
+  // disk follows at the next Stop or start. False: it was not ready before.
+  bool MarkNotReady();
 
   // The pidfd that the event loop watches, from WatchPause until the watch ends.
   base::UniqueFd TakePidfd() {

@@ -101,12 +101,11 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
         }
         continue;
       }
-      // Kept, so that RemovePodSandbox can try again.
+      // Kept, so that RemovePodSandbox can try again, and the next start.
       base::Log("sandbox").warn(
           "half-made pod sandbox is not wholly removed, listing it as not ready sandbox={} "
           "error=\"{}\"",
           id.Short(), undone.ToString());
-      record.state = model::SandboxState::kNotReady;
     }
     const std::string name = record.spec.FullName();
     const bool ready = record.state == model::SandboxState::kReady;
@@ -121,9 +120,18 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
 absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx,
                                                      model::SandboxSpec spec) {
   const std::string name = spec.FullName();
-  ASSIGN_OR_RETURN(Ptr existing, index_.Reserve(ctx, name));
-  if (existing != nullptr) {
-    return existing->id();
+  while (true) {
+    ASSIGN_OR_RETURN(const Ptr existing, index_.Reserve(ctx, name));
+    if (existing == nullptr) {
+      break;
+    }
+    if (existing->record()->state != model::SandboxState::kCreating) {
+      return existing->id();
+    }
+    RETURN_IF_ERROR(base::Annotate(Remove(ctx, existing->id().value()),
+                                   fmt::format("run pod sandbox '{}': clear away what an earlier "
+                                               "request left",
+                                               name)));
   }
   model::SandboxRecord record;
   record.id = model::SandboxId::Generate();
@@ -131,23 +139,24 @@ absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx,
   record.created_ns = absl::ToUnixNanos(absl::Now());
   record.hostname = EffectiveHostname(record.spec, record.id, NodeHostname());
   auto sandbox = std::make_shared<Sandbox>(std::move(record));
-  const absl::Status status = Create(ctx, *sandbox);
+  const absl::Status status = Create(ctx, sandbox);
   if (!status.ok()) {
-    if (sandbox->record()->state == model::SandboxState::kNotReady) {
-      index_.Insert(sandbox->id().value(), name,
-                    sandbox);  // what is left of it can still be removed
-    } else {
+    if (!index_.Find(sandbox->id().value()).ok()) {
       index_.Release(name);
     }
     return base::Annotate(status, fmt::format("run pod sandbox '{}'", name));
   }
-  index_.Insert(sandbox->id().value(), name, sandbox);
+  deps_.events.Publish(events::EventType::kCreated, sandbox->id().value(), sandbox->id(), [&] {
+    index_.Insert(sandbox->id().value(), name, sandbox);
+    return true;
+  });
+  deps_.events.Publish(events::EventType::kStarted, sandbox->id().value(), sandbox->id());
   WatchPause(sandbox);
   return sandbox->id();
 }
 
-absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox) {
-  model::SandboxRecord record = *sandbox.record();
+absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandbox) {
+  model::SandboxRecord record = *sandbox->record();
   const model::SandboxSpec& spec = record.spec;
   const std::string pins = deps_.paths.Namespaces(record.id);
 
@@ -189,9 +198,10 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox
     if (status.ok()) {
       return deps_.records.Remove(record.id);
     }
-    record.state = model::SandboxState::kNotReady;
+    record.state = model::SandboxState::kCreating;
     Keep(status, deps_.records.Put(record));
-    sandbox.set_record(record);
+    sandbox->set_record(record);
+    index_.Insert(sandbox->id().value(), sandbox->name(), sandbox);
     return status;
   });
 
@@ -208,7 +218,7 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, Sandbox& sandbox
   RETURN_IF_ERROR(ConnectAndPlace(ctx, record));
   record.state = model::SandboxState::kReady;
   RETURN_IF_ERROR(deps_.records.Put(record));
-  sandbox.set_record(record);
+  sandbox->set_record(record);
   undo.Commit();
   return absl::OkStatus();
 }
@@ -302,13 +312,16 @@ absl::Status SandboxService::Stop(const base::OpContext& ctx, const std::string&
   if (sandbox.removed()) {
     return absl::OkStatus();
   }
-  model::SandboxRecord record = *sandbox.record();
   if (const base::UniqueFd pidfd = sandbox.TakePidfd()) {
     deps_.loop.Unwatch(pidfd.get());
   }
-  record.state = model::SandboxState::kNotReady;
+  const bool was_ready = sandbox.MarkNotReady();
+  model::SandboxRecord record = *sandbox.record();
   const absl::Status torn_down = TearDown(ctx, record);
-  sandbox.set_record(record);
+  deps_.events.Publish(events::EventType::kStopped, record.id.value(), record.id, [&] {
+    sandbox.set_record(record);
+    return was_ready;
+  });
   RETURN_IF_ERROR(deps_.records.Put(record));
   return base::Annotate(torn_down, fmt::format("stop pod sandbox '{}'", record.id.value()));
 }
@@ -327,7 +340,10 @@ absl::Status SandboxService::Remove(const base::OpContext& ctx, const std::strin
   }
   RETURN_IF_ERROR(base::Annotate(deps_.records.Remove(sandbox.id()), "remove pod sandbox"));
   sandbox.set_removed();
-  index_.Erase(sandbox.id().value(), sandbox.name());
+  deps_.events.Publish(events::EventType::kDeleted, sandbox.id().value(), sandbox.id(), [&] {
+    index_.Erase(sandbox.id().value(), sandbox.name());
+    return true;
+  });
   return absl::OkStatus();
 }
 
@@ -368,7 +384,8 @@ void SandboxService::WatchPause(const Ptr& sandbox) {
         siginfo_t info = {};
         ::waitid(P_PIDFD, static_cast<id_t>(fd.get()), &info,
                  WEXITED | WNOHANG);  // after a restart it is not our child
-        dead->MarkNotReady();
+        deps_.events.Publish(events::EventType::kStopped, dead->id().value(), dead->id(),
+                             [&] { return dead->MarkNotReady(); });
         base::Log("sandbox").warn("the pause of a pod has ended, the pod is not ready sandbox={}",
                                   dead->id().Short());
       });

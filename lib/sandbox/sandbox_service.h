@@ -6,7 +6,7 @@
 // On disk: the record, and what store/paths.h shows under <state>/ns and <state>/sandboxes. The
 // record is stored before the first side effect; TearDown undoes a pod from its record alone,
 // whatever of it exists: it is the undo of a failed Run, the recovery of one that a crash cut off,
-// and the end of every Remove.
+// and the end of every Remove. What happens to a pod is told on the EventBus.
 //
 // Threads: thread-safe. Run, Stop and Remove block on plugins and the kernel; one at a time per pod
 // (Sandbox::op_mu_). Records are handed out as immutable snapshots. Ownership: borrows everything
@@ -25,6 +25,7 @@
 #include "lib/cgroup/pod_cgroups.h"
 #include "lib/cni/cni_invoker.h"
 #include "lib/cni/network_configs.h"
+#include "lib/events/event_bus.h"
 #include "lib/model/sandbox.h"
 #include "lib/mount/mounter.h"
 #include "lib/netns/pause_launcher.h"
@@ -44,6 +45,7 @@ struct SandboxDeps {
   cgroup::PodCgroups& cgroups;
   cni::NetworkConfigs& networks;
   cni::CniInvoker& invoker;
+  events::EventBus& events;
 };
 
 struct SandboxOptions {
@@ -64,8 +66,10 @@ class SandboxService {
   void Recover(std::vector<model::SandboxRecord> records);
 
   // Makes a pod and returns its id. A pod of the same name (FullName) that exists is returned as it
-  // is; one being made is waited for. Errors leave nothing behind: kInvalidArgument (sysctls,
-  // hostname, cgroup parent, ports), kUnavailable (no network), those of plugins and system calls.
+  // is; one being made is waited for; what an earlier failed request could not undo is removed
+  // first. Errors leave nothing behind: kInvalidArgument (sysctls, hostname, cgroup parent, ports),
+  // kUnavailable (no network), those of plugins and system calls. Where that cannot be, the rest is
+  // listed (CREATING, which the CRI shows as not ready), so that Remove can try again.
   absl::StatusOr<model::SandboxId> Run(const base::OpContext& ctx, model::SandboxSpec spec);
 
   // Takes the network down and ends the pause. Idempotent; unknown id: OK. When a plugin's DEL
@@ -83,7 +87,7 @@ class SandboxService {
   class Sandbox;
   using Ptr = std::shared_ptr<Sandbox>;
 
-  absl::Status Create(const base::OpContext& ctx, Sandbox& sandbox);
+  absl::Status Create(const base::OpContext& ctx, const Ptr& sandbox);
   absl::Status WriteFiles(const model::SandboxRecord& record);
   absl::Status ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record);
   absl::Status DisconnectNetwork(const base::OpContext& ctx, model::SandboxRecord& record);
