@@ -128,6 +128,7 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   setup_.emplace(container::NodeSetup{
       .facts = spec::ProbeNode(cgroups_->hierarchy().version() == cgroup::Version::kV2),
       .seccomp = std::make_unique<security::SeccompPolicy>(std::move(seccomp))});
+  ASSIGN_OR_RETURN(setup_->apparmor, LoadApparmor(config.runtime.apparmor_profile));
   ASSIGN_OR_RETURN(setup_->default_capabilities,
                    security::ParseCapabilities(config.runtime.default_capabilities));
   ASSIGN_OR_RETURN(setup_->bounding_capabilities, security::ReadOwnBoundingSet());
@@ -144,6 +145,19 @@ absl::Status Node::BuildContainers(const config::Config& config) {
                                *handlers_, *images_, *sandboxes_, events_},
       std::move(monitor), *setup_);
   return absl::OkStatus();
+}
+
+absl::StatusOr<security::Apparmor> Node::LoadApparmor(const std::string& profile) {
+  security::ApparmorOptions options = {.profile = profile,
+                                       .loaded_text_path = paths_.ApparmorProfile()};
+  options.parser = base::FindProgram("apparmor_parser").value_or("");
+  ASSIGN_OR_RETURN(
+      security::Apparmor apparmor,
+      security::Apparmor::Load(base::OpContext::WithTimeout(kProbeBudget), runner_, options));
+  for (const std::string& warning : apparmor.warnings()) {
+    base::Log("app").warn("{}", warning);
+  }
+  return apparmor;
 }
 
 absl::Status Node::Recover() {

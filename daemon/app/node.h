@@ -63,6 +63,7 @@ class Node {
   absl::Status BuildImages(const config::Config& config);
   absl::Status BuildPods(const config::Config& config);
   absl::Status BuildContainers(const config::Config& config);
+  absl::StatusOr<security::Apparmor> LoadApparmor(const std::string& profile);
   absl::Status Recover();
 
   const store::Paths paths_;

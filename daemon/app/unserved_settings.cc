@@ -31,7 +31,7 @@ bool HasHooks(const std::string& dir) {
 
 }  // namespace
 
-std::vector<std::string> UnservedSettings(const config::Config& config, const std::string& sys) {
+std::vector<std::string> UnservedSettings(const config::Config& config) {
   std::vector<std::string> settings;
   if (!config.metrics.listen.empty()) {
     settings.push_back("metrics.listen is set, but this version has no metrics to serve");
@@ -48,15 +48,6 @@ std::vector<std::string> UnservedSettings(const config::Config& config, const st
       settings.push_back(
           fmt::format("there are OCI hooks in '{}', but this version runs none", dir));
     }
-  }
-  if (!config.runtime.apparmor_profile.empty() &&
-      base::ReadFile(sys + "/module/apparmor/parameters/enabled", 16).value_or("").rfind('Y', 0) ==
-          0) {
-    settings.push_back(
-        fmt::format("this version does not load the AppArmor profile '{}': containers that name no "
-                    "profile of their own "
-                    "run without one",
-                    config.runtime.apparmor_profile));
   }
   return settings;
 }

@@ -9,8 +9,7 @@
 
 namespace berth::app {
 
-// One sentence each. `sys` is /sys, or a test's.
-std::vector<std::string> UnservedSettings(const config::Config& config,
-                                          const std::string& sys = "/sys");
+// One sentence each.
+std::vector<std::string> UnservedSettings(const config::Config& config);
 
 }  // namespace berth::app

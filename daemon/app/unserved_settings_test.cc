@@ -28,7 +28,7 @@ class UnservedSettingsTest : public ::testing::Test {
     ASSERT_TRUE(base::MakeDirs((dir_ + "/" + name).substr(0, (dir_ + "/" + name).rfind('/'))).ok());
     ASSERT_TRUE(base::WriteFile(dir_ + "/" + name, text, 0600).ok());
   }
-  std::vector<std::string> Settings() { return UnservedSettings(config_, dir_); }
+  std::vector<std::string> Settings() { return UnservedSettings(config_); }
 
   std::string dir_;
   config::Config config_;
@@ -38,7 +38,6 @@ TEST_F(UnservedSettingsTest, DefaultsAreServed) {
   EXPECT_THAT(Settings(), IsEmpty());
   Write("policy.json", R"({"default":[{"type":"insecureAcceptAnything"}]})");
   Write("hooks/README", "");
-  Write("module/apparmor/parameters/enabled", "N\n");
   EXPECT_THAT(Settings(), IsEmpty());
 }
 
@@ -46,9 +45,8 @@ TEST_F(UnservedSettingsTest, EachIsNamed) {
   config_.metrics.listen = "127.0.0.1:1";
   Write("policy.json", R"({"default":[{"type":"reject"}]})");
   Write("hooks/a.json", "{}");
-  Write("module/apparmor/parameters/enabled", "Y\n");
   EXPECT_THAT(Settings(), ElementsAre(HasSubstr("metrics.listen"), HasSubstr(dir_ + "/policy.json"),
-                                      HasSubstr(dir_ + "/hooks"), HasSubstr("berth-default")));
+                                      HasSubstr(dir_ + "/hooks")));
 }
 
 }  // namespace

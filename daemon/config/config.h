@@ -45,8 +45,8 @@ struct RuntimeConfig {
   std::string cgroup_manager = "auto";   // auto, systemd, cgroupfs
   std::string monitor;                   // programs; empty: the installed ones
   std::string pause;
-  std::string seccomp_profile;  // empty: berth's own
-  std::string apparmor_profile = "berth-default";
+  std::string seccomp_profile;                     // empty: berth's own
+  std::string apparmor_profile = "berth-default";  // or one that is loaded, or "unconfined"
   std::vector<std::string> default_capabilities = {
       "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER", "CAP_SETGID",
       "CAP_SETUID", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_KILL"};

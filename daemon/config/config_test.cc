@@ -174,6 +174,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "test.toml:2: key 'runtime.default_capabilities': expected capabilities such as"},
         BadCase{"[runtime]\ndefault_sysctls = ['net/ipv4/x=1']",
                 "test.toml:2: key 'runtime.default_sysctls': expected \"NAME=VALUE\""},
+        BadCase{"[runtime]\napparmor_profile = ''",
+                "test.toml:2: key 'runtime.apparmor_profile': expected the name of an AppArmor"},
         BadCase{"[runtime]\ndefault_ulimits = ['nofile=5:4']",
                 "test.toml:2: key 'runtime.default_ulimits': expected \"NAME=SOFT:HARD\""},
         BadCase{"[runtime]\ndefault_ulimits = ['nofile=-1:4']",

@@ -130,6 +130,8 @@ const Rule kCgroupManager = {"\"auto\", \"systemd\" or \"cgroupfs\"", [](std::st
 const Rule kCapability = {"capabilities such as \"CAP_CHOWN\"", AcceptCapability};
 const Rule kSysctl = {"\"NAME=VALUE\", the name with dots", AcceptSysctl};
 const Rule kUlimit = {"\"NAME=SOFT:HARD\" such as \"nofile=1024:4096\"", AcceptUlimit};
+const Rule kApparmorProfile = {"the name of an AppArmor profile, or \"unconfined\"",
+                               [](std::string& text) { return IsPlain(text) && !text.empty(); }};
 const Rule kLogLevel = {"\"trace\", \"debug\", \"info\", \"warn\", \"error\" or \"off\"",
                         [](std::string& text) {
                           return IsOneOf(text, {"trace", "debug", "info", "warn", "error", "off"});

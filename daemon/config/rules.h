@@ -22,6 +22,7 @@ extern const Rule kCgroupManager;
 extern const Rule kCapability;
 extern const Rule kSysctl;
 extern const Rule kUlimit;
+extern const Rule kApparmorProfile;
 extern const Rule kLogLevel;
 extern const Rule kLogFormat;
 

@@ -189,6 +189,9 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
   record.cgroup_parent = sandbox->spec.cgroup_parent;
   ASSIGN_OR_RETURN(record.log_path,
                    store::LogPath(sandbox->spec.log_directory, record.spec.log_path));
+  // Asked for again when it is used; here, so that a profile that is not there is refused first.
+  RETURN_IF_ERROR(
+      node_.apparmor.For(record.spec.security.apparmor, record.spec.security.privileged).status());
 
   RETURN_IF_ERROR(deps_.records.Put(record));
   base::Rollback undo(fmt::format("create container '{}'", record.id.value()));
@@ -275,10 +278,8 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
   inputs.ambient_capabilities = security::CapabilityNames(capabilities.ambient);
   ASSIGN_OR_RETURN(inputs.seccomp_json,
                    node_.seccomp->For(prepared.security.seccomp, privileged, capabilities.granted));
-  if (prepared.security.apparmor &&
-      prepared.security.apparmor->type == model::SecurityProfile::Type::kLocalhost && !privileged) {
-    inputs.apparmor_profile = prepared.security.apparmor->localhost_ref;
-  }
+  ASSIGN_OR_RETURN(inputs.apparmor_profile,
+                   node_.apparmor.For(prepared.security.apparmor, privileged));
   inputs.default_env = node_.default_env;
   inputs.default_ulimits = node_.default_ulimits;
   inputs.allowed_annotations = policy.allowed_annotations;

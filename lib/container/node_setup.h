@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/security/apparmor.h"
 #include "lib/security/capabilities.h"
 #include "lib/security/seccomp.h"
 #include "lib/spec/node_facts.h"
@@ -26,6 +27,7 @@ struct NodeSetup {
   security::CapabilitySet default_capabilities = security::DefaultCapabilities();
   security::CapabilitySet bounding_capabilities = security::kAllCapabilities;
   std::unique_ptr<security::SeccompPolicy> seccomp;  // never null
+  security::Apparmor apparmor;
   std::vector<std::string> default_env;
   std::vector<spec::Ulimit> default_ulimits;
   std::map<std::string, HandlerPolicy> handlers;  // by handler name; absent: the defaults

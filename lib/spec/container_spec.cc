@@ -92,7 +92,7 @@ absl::StatusOr<Json> BuildProcess(const SpecInputs& inputs, std::vector<std::str
   if (Json rlimits = BuildRlimits(inputs, warnings); !rlimits.empty()) {
     process["rlimits"] = std::move(rlimits);
   }
-  if (!security.privileged && !inputs.apparmor_profile.empty()) {
+  if (!inputs.apparmor_profile.empty()) {
     process["apparmorProfile"] = inputs.apparmor_profile;
   }
   if (!security.privileged && !inputs.process_selinux_label.empty()) {

@@ -85,7 +85,8 @@ struct SpecInputs {
   std::vector<std::string> capabilities;          // bounding, permitted and effective
   std::vector<std::string> ambient_capabilities;  // ambient and inheritable
   std::string seccomp_json;                       // text of linux.seccomp; empty: none
-  std::string apparmor_profile;                   // empty: none
+  std::string
+      apparmor_profile;  // empty: none; one that was named holds for privileged containers too
   std::string process_selinux_label, mount_selinux_label;
 
   // From the configuration.

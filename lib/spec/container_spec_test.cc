@@ -89,7 +89,6 @@ void Privileged(World& world) {
     inputs.capabilities = {"CAP_CHOWN", "CAP_SYS_ADMIN"};
     inputs.ambient_capabilities = inputs.capabilities;
     inputs.seccomp_json = R"({"defaultAction":"SCMP_ACT_ERRNO"})";
-    inputs.apparmor_profile = "berth-default";
     inputs.process_selinux_label = "u:r:t:s0";
     inputs.devices = {{.host = {.path = "/dev/fuse", .major = 10, .minor = 229, .mode = 0666},
                        .container_path = "/dev/fuse",

@@ -17,6 +17,7 @@
 //       process.json             the container's `process`, what an exec session starts from
 //       passwd                   /etc/passwd with a line for the container's user, where it needs
 //       one
+//     apparmor-profile           the text of the AppArmor profile that berthd loaded last
 //
 // Threads: immutable after construction.
 #pragma once
@@ -51,6 +52,7 @@ class Paths {
   std::string Upper(const model::ContainerId& id) const { return ContainerRoot(id) + "/upper"; }
   std::string Work(const model::ContainerId& id) const { return ContainerRoot(id) + "/work"; }
 
+  std::string ApparmorProfile() const { return state_ + "/apparmor-profile"; }
   std::string NamespacesState() const { return state_ + "/ns"; }
   std::string Namespaces(const model::SandboxId& id) const {
     return NamespacesState() + "/" + id.value();
