@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -58,29 +60,14 @@ TEST(SeccompDefault, Unprivileged) {
   EXPECT_EQ(resolved["defaultErrnoRet"], 38);
   EXPECT_EQ(resolved["architectures"], Json({"SCMP_ARCH_X86_64", "SCMP_ARCH_X86"}));
   for (const char* allowed :
-       {"read", "execve", "openat2", "ptrace", "futex_waitv", "rseq", "arch_prctl", "keyctl"}) {
+       {"read", "execve", "openat2", "ptrace", "futex_waitv", "rseq", "arch_prctl", "statmount"}) {
     EXPECT_EQ(Verdict(resolved, allowed), "ALLOW") << allowed;
   }
-  for (const char* refused : {"mount",
-                              "umount2",
-                              "setns",
-                              "bpf",
-                              "perf_event_open",
-                              "init_module",
-                              "reboot",
-                              "kexec_load",
-                              "swapon",
-                              "chroot",
-                              "open_by_handle_at",
-                              "add_key",
-                              "io_uring_setup",
-                              "userfaultfd",
-                              "syslog",
-                              "settimeofday",
-                              "iopl",
-                              "kcmp",
-                              "acct",
-                              "pivot_root"}) {
+  for (const char* refused :
+       {"mount",  "umount2",        "setns",       "bpf",    "perf_event_open",   "init_module",
+        "reboot", "kexec_load",     "swapon",      "chroot", "open_by_handle_at", "add_key",
+        "keyctl", "io_uring_setup", "userfaultfd", "syslog", "settimeofday",      "iopl",
+        "kcmp",   "acct",           "pivot_root"}) {
     EXPECT_EQ(Verdict(resolved, refused), "ERRNO 1") << refused;
   }
   EXPECT_EQ(Verdict(resolved, "clone"), "ARGS");
@@ -128,6 +115,57 @@ TEST(SeccompDefault, CapabilitiesOpenWhatTheyAreFor) {
         EXPECT_EQ(Verdict(resolved, name).find('|'), std::string::npos) << name;
       }
     }
+  }
+}
+
+// What it does with a call with these arguments. libseccomp picks any of several rules that match,
+// so there must be one.
+std::string VerdictWith(const Json& resolved, const std::string& name,
+                        const std::vector<uint64_t>& values) {
+  std::vector<std::string> verdicts;
+  for (const Json& rule : resolved["syscalls"]) {
+    if (std::find(rule["names"].begin(), rule["names"].end(), name) == rule["names"].end()) {
+      continue;
+    }
+    bool matches = true;
+    for (const Json& arg : rule["args"]) {
+      const uint64_t value = values.at(arg["index"]);
+      const uint64_t wanted = arg["value"];
+      matches &= arg["op"] == "SCMP_CMP_EQ"          ? value == wanted
+                 : arg["op"] == "SCMP_CMP_NE"        ? value != wanted
+                 : arg["op"] == "SCMP_CMP_MASKED_EQ" ? (value & wanted) == arg["valueTwo"]
+                                                     : false;
+    }
+    if (matches) {
+      verdicts.push_back(rule["action"].get<std::string>().substr(9) +
+                         (rule.contains("errnoRet") ? " " + rule["errnoRet"].dump() : ""));
+    }
+  }
+  return verdicts.empty() ? "default" : fmt::format("{}", fmt::join(verdicts, "|"));
+}
+
+TEST(SeccompDefault, SocketFamilies) {
+  constexpr uint64_t kHigh = uint64_t{1} << 32;  // the kernel looks at the lower half
+  constexpr uint64_t kNetlink = 16, kAlg = 38, kVsock = 40, kAudit = 9;
+  const Json plain = ResolveDefault(Target({}));
+  const Json auditor = ResolveDefault(Target({"AUDIT_WRITE"}));
+  for (uint64_t family = 0; family < 48; ++family) {
+    const std::string expected = family == kAlg || family == kVsock ? "ERRNO 97" : "ALLOW";
+    for (const Json& resolved : {plain, auditor}) {
+      EXPECT_EQ(VerdictWith(resolved, "socket", {family, 2, 0}), expected) << family;
+      EXPECT_EQ(VerdictWith(resolved, "socket", {family | kHigh, 2, 0}), expected) << family;
+    }
+  }
+  EXPECT_EQ(VerdictWith(plain, "socket", {48, 2, 0}), "default");
+  EXPECT_EQ(VerdictWith(plain, "socket", {kNetlink, 3, kAudit}), "ERRNO 22");
+  EXPECT_EQ(VerdictWith(auditor, "socket", {kNetlink, 3, kAudit}), "ALLOW");
+  EXPECT_EQ(VerdictWith(plain, "socket", {1, 3, kAudit}), "ALLOW");
+}
+
+TEST(SeccompDefault, OnlyOnX86) {
+  for (const char* name : {"arch_prctl", "modify_ldt", "uretprobe"}) {
+    EXPECT_EQ(Verdict(ResolveDefault(Target({})), name), "ALLOW") << name;
+    EXPECT_EQ(Verdict(ResolveDefault(Target({}, "arm64")), name), "default") << name;
   }
 }
 

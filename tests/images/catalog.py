@@ -173,7 +173,7 @@ def own():
     """Images that the tests of this project are about."""
     us = "docker.io/berthtest/"
     probes = [oci.file(f"bin/{name}", files.compiled(name), mode=0o755)
-              for name in ("print_fds", "eat_memory", "signals")]
+              for name in ("print_fds", "eat_memory", "signals", "sockets")]
     configured = small(
         Entrypoint=["/bin/sh", "-c"], Cmd=["pwd; id; env"], WorkingDir="/srv/dir",
         User="www-data:mail", Env=["FROM_IMAGE=1", "OVERRIDDEN=image", "PATH=/bin:/image"],

@@ -216,6 +216,23 @@ def test_no_new_privileges(daemon):
         assert f"NoNewPrivs:\t{int(wanted)}" in text
 
 
+@pytest.mark.berth
+def test_sockets_that_the_default_filter_refuses(daemon):
+    """AF_ALG, AF_VSOCK, and both with bits above the 32 that the kernel looks at; the audit socket as PAM wants it."""
+    pod = daemon.run_pod()
+    asked = ["26", "28", "100000026", "100000028", "10:9", "10:0", "1"]
+
+    def answers(**security):
+        container = pod.run_container(image=PROBES, security=security)
+        return container.output(["sockets", *asked]).split("\n")[:-1]
+    confined = {"seccomp": pb.SecurityProfile(profile_type=pb.SecurityProfile.RuntimeDefault)}
+    refused = ["26 97", "28 97", "100000026 97", "100000028 97"]
+    assert answers(**confined) == [*refused, "10:9 22", "10:0 ok", "1 ok"]
+    auditor = pb.Capability(add_capabilities=["AUDIT_WRITE"])
+    assert answers(capabilities=auditor, **confined) == [*refused, "10:9 ok", "10:0 ok", "1 ok"]
+    assert answers()[4:] == ["10:9 ok", "10:0 ok", "1 ok"]
+
+
 def test_masked_and_read_only_paths(daemon):
     container = daemon.run_pod().run_container(security={
         "masked_paths": ["/etc/passwd"], "readonly_paths": ["/tmp"]})
