@@ -15,6 +15,7 @@ from images import catalog, oci
 
 pytestmark = pytest.mark.uml
 PROBES = "docker.io/berthtest/probes:1"
+PREDEFINED_GROUP = "gcr.io/k8s-staging-cri-tools/test-image-predefined-group:latest"
 
 
 def code_of(call, *args, **fields):
@@ -190,6 +191,31 @@ def test_other_users_have_no_capabilities(daemon):
     assert capabilities(container.output(["cat", "/proc/1/status"]), "CapEff") == set()
 
 
+@pytest.mark.berth
+def test_ambient_capabilities(daemon):
+    """They reach a program that another user runs, and an exec session; nothing else is inheritable."""
+    container = daemon.run_pod().run_container(security={
+        "run_as_user": 1000, "capabilities": pb.Capability(add_ambient_capabilities=["NET_BIND_SERVICE"])})
+    for path in ("/proc/1/status", "/proc/self/status"):
+        text = container.output(["cat", path])
+        for name in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+            assert capabilities(text, name) == {10}, (path, name)
+        assert 12 not in capabilities(text, "CapBnd")
+
+
+@pytest.mark.berth
+@pytest.mark.parametrize("policy,expected", [(pb.Merge, {"1000", "50000", "7"}), (pb.Strict, {"1000", "7"})],
+                         ids=["Merge", "Strict"])
+def test_supplemental_groups_policy(daemon, policy, expected):
+    """The image's /etc/group has its user, 1000, in group 50000; Strict leaves that out."""
+    container = daemon.run_pod().run_container(image=PREDEFINED_GROUP, security={
+        "run_as_user": 1000, "supplemental_groups": [7], "supplemental_groups_policy": policy})
+    with open(f"/proc/{container.host_pid()}/status", encoding="utf-8") as status:
+        groups = re.search(r"^Groups:\s*(.*)$", status.read(), re.MULTILINE)[1].split()
+    assert {*groups, "1000"} == expected
+    assert set(container.output(["id", "-G"]).split()) == expected
+
+
 def test_a_privileged_container_has_what_the_daemon_has(daemon):
     container = daemon.run_pod(privileged=True).run_container(security={"privileged": True})
     with open(f"/proc/{daemon.pid}/status", encoding="utf-8") as own:
@@ -241,8 +267,10 @@ def test_masked_and_read_only_paths(daemon):
 
 
 @pytest.mark.berth
-def test_default_masked_paths(daemon):
-    container = daemon.run_pod().run_container(security={"masked_paths": ["/proc/kcore"]})
+@pytest.mark.parametrize("asked", [["/proc/kcore"], []], ids=["asked", "empty"])
+def test_default_masked_paths(daemon, asked):
+    """None asked for means unmasked only to a pod with a user namespace of its own."""
+    container = daemon.run_pod().run_container(security={"masked_paths": asked})
     for path in ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/interrupts"):
         if os.path.exists(path):
             answer = container.exec(["cat", path])
@@ -260,6 +288,19 @@ def test_the_host_is_out_of_reach(daemon):
     assert container.output(["cat", "/proc/interrupts"]) == ""
     for path in ("/proc/sys/kernel/hostname", "/proc/sysrq-trigger"):
         assert container.exec(["sh", "-c", f"echo x > {path}"]).exit_code != 0
+
+
+@pytest.mark.berth
+def test_default_limits_of_the_configuration(scratch, runtime):
+    daemon = scratch(runtime=runtime)
+    with open(f"{daemon.base}/conf.d/50-limits.toml", "w", encoding="utf-8") as out:
+        out.write('[runtime]\ndefault_ulimits = ["nofile=123:456", "core=0:0"]\n')
+    daemon.restart()
+    container = daemon.run_pod().run_container()
+    for path in ("/proc/1/limits", "/proc/self/limits"):
+        text = container.output(["cat", path])
+        assert re.search(r"^Max open files +123 +456 ", text, re.MULTILINE), path
+        assert re.search(r"^Max core file size +0 +0 ", text, re.MULTILINE), path
 
 
 # Devices
