@@ -119,5 +119,17 @@ TEST_F(OverlaySnapshotterTest, MeasureTreeEndsWithItsContext) {
             absl::StatusCode::kDeadlineExceeded);
 }
 
+TEST_F(OverlaySnapshotterTest, MeasureTreeEndsWithItsContextInTheMiddleOfADirectory) {
+  const std::string root = dir_ + "/tree";
+  ASSERT_TRUE(base::MakeDirs(root).ok());
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(base::WriteFile(root + "/" + std::to_string(i), "", 0644).ok());
+  }
+  int looks = 0;
+  const base::OpContext leaves(absl::InfiniteFuture(), [&looks] { return ++looks > 2; });
+  EXPECT_EQ(OverlaySnapshotter::MeasureTree(leaves, root).status().code(),
+            absl::StatusCode::kCancelled);
+}
+
 }  // namespace
 }  // namespace berth::snapshot

@@ -20,6 +20,8 @@ namespace {
 // descriptors, so what lies below this is not counted.
 constexpr int kMaxDepth = 200;
 constexpr uint64_t kStatBlock = 512;
+// Entries between two looks at whether the caller still waits: one directory may hold millions.
+constexpr uint64_t kEntriesPerCheck = 128;
 
 class Walk {
  public:
@@ -66,6 +68,9 @@ class Walk {
       return absl::OkStatus();
     }
     Count(st);
+    if (++entries_ % kEntriesPerCheck == 0) {
+      RETURN_IF_ERROR(ctx_.Check());
+    }
     if (!S_ISDIR(st.st_mode) || depth >= kMaxDepth) {
       return absl::OkStatus();
     }
@@ -81,6 +86,7 @@ class Walk {
   const base::OpContext& ctx_;
   const dev_t device_;
   Usage usage_;
+  uint64_t entries_ = 0;
   std::set<ino_t> seen_;  // files with several names
 };
 
