@@ -144,6 +144,7 @@ absl::Status Node::BuildContainers(const config::Config& config) {
       container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_, *cgroups_,
                                *handlers_, *images_, *sandboxes_, events_},
       std::move(monitor), *setup_);
+  stats_.emplace(cgroups_->driver(), cgroups_->hierarchy(), paths_);
   return absl::OkStatus();
 }
 

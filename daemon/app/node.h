@@ -29,6 +29,7 @@
 #include "lib/runtime/runtime_handlers.h"
 #include "lib/sandbox/sandbox_service.h"
 #include "lib/snapshot/overlay_snapshotter.h"
+#include "lib/stats/stats_service.h"
 #include "lib/store/image_store.h"
 #include "lib/store/paths.h"
 #include "lib/store/record_store.h"
@@ -51,6 +52,7 @@ class Node {
   image::ImageService& images() { return *images_; }
   sandbox::SandboxService& sandboxes() { return *sandboxes_; }
   container::ContainerService& containers() { return *containers_; }
+  stats::StatsService& stats() { return *stats_; }
   cni::NetworkConfigs& networks() { return *networks_; }
   const runtime::RuntimeHandlers& handlers() const { return *handlers_; }
   const cgroup::PodCgroups& cgroups() const { return *cgroups_; }
@@ -88,6 +90,7 @@ class Node {
   std::optional<runtime::RuntimeHandlers> handlers_;
   std::optional<container::NodeSetup> setup_;
   std::optional<container::ContainerService> containers_;
+  std::optional<stats::StatsService> stats_;
 };
 
 }  // namespace berth::app

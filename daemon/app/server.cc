@@ -31,7 +31,7 @@ constexpr int kMaxMessageBytes = 80 << 20;
 
 struct Server::Parts {
   Parts(const config::Config& config, Node& node)
-      : runtime({node.sandboxes(), node.containers(), node.images(), node.networks(),
+      : runtime({node.sandboxes(), node.containers(), node.images(), node.stats(), node.networks(),
                  node.handlers(), node.paths(), node.cgroups().driver(), node.events(),
                  config::ToToml(config)}),
         images(node.images(), node.paths().root()),

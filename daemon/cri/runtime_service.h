@@ -1,11 +1,10 @@
 // RuntimeService: the CRI's runtime service. Each RPC is parse, call, render; what pods and
 // containers are is the services' business (lib/sandbox, lib/container).
 //
-// RPCs by file: sandbox_rpc.cc, container_rpc.cc, exec_rpc.cc, events_rpc.cc, list_stream_rpc.cc,
-// status_rpc.cc; those not served yet
-// are in unserved_rpc.cc. Threads: thread-safe; gRPC calls it on a thread per request, which may
-// block for as long as the request may. Ownership: borrows everything in RuntimeServiceDeps.
-// Source: CRI v1 RuntimeService.
+// RPCs by file: sandbox_rpc.cc, container_rpc.cc, exec_rpc.cc, stats_rpc.cc, events_rpc.cc,
+// list_stream_rpc.cc, status_rpc.cc; those not served yet are in unserved_rpc.cc. Threads:
+// thread-safe; gRPC calls it on a thread per request, which may block for as long as the request
+// may. Ownership: borrows everything in RuntimeServiceDeps. Source: CRI v1 RuntimeService.
 #pragma once
 
 #include <optional>
@@ -24,6 +23,7 @@
 #include "lib/image/image_service.h"
 #include "lib/runtime/runtime_handlers.h"
 #include "lib/sandbox/sandbox_service.h"
+#include "lib/stats/stats_service.h"
 #include "lib/store/paths.h"
 #include "runtime/v1/api.grpc.pb.h"
 
@@ -33,6 +33,7 @@ struct RuntimeServiceDeps {
   sandbox::SandboxService& sandboxes;
   container::ContainerService& containers;
   image::ImageService& images;
+  stats::StatsService& stats;
   cni::NetworkConfigs& networks;
   const runtime::RuntimeHandlers& handlers;
   const store::Paths& paths;
@@ -77,25 +78,25 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_STREAM_RPC(GetContainerEvents, GetEventsRequest, ContainerEventResponse);
   BERTH_STREAM_RPC(StreamPodSandboxes, StreamPodSandboxesRequest, StreamPodSandboxesResponse);
   BERTH_STREAM_RPC(StreamContainers, StreamContainersRequest, StreamContainersResponse);
+  BERTH_RPC(ContainerStats);
+  BERTH_RPC(ListContainerStats);
+  BERTH_STREAM_RPC(StreamContainerStats, StreamContainerStatsRequest, StreamContainerStatsResponse);
+  BERTH_RPC(PodSandboxStats);
+  BERTH_RPC(ListPodSandboxStats);
+  BERTH_STREAM_RPC(StreamPodSandboxStats, StreamPodSandboxStatsRequest,
+                   StreamPodSandboxStatsResponse);
 
   // Not served by this version.
   BERTH_RPC(UpdateContainerResources);
   BERTH_RPC(Exec);
   BERTH_RPC(Attach);
   BERTH_RPC(PortForward);
-  BERTH_RPC(ContainerStats);
-  BERTH_RPC(ListContainerStats);
-  BERTH_RPC(PodSandboxStats);
-  BERTH_RPC(ListPodSandboxStats);
   BERTH_RPC(CheckpointContainer);
   BERTH_RPC(CheckpointPod);
   BERTH_RPC(RestorePod);
   BERTH_RPC(ListMetricDescriptors);
   BERTH_RPC(ListPodSandboxMetrics);
   BERTH_RPC(UpdatePodSandboxResources);
-  BERTH_STREAM_RPC(StreamContainerStats, StreamContainerStatsRequest, StreamContainerStatsResponse);
-  BERTH_STREAM_RPC(StreamPodSandboxStats, StreamPodSandboxStatsRequest,
-                   StreamPodSandboxStatsResponse);
   BERTH_STREAM_RPC(StreamPodSandboxMetrics, StreamPodSandboxMetricsRequest,
                    StreamPodSandboxMetricsResponse);
 #undef BERTH_RPC
@@ -119,6 +120,22 @@ class RuntimeService final : public api::RuntimeService::Service {
                     api::PodSandboxStatusResponse& response);
   absl::Status Show(const api::ContainerStatusRequest& request,
                     api::ContainerStatusResponse& response);
+  // What a filter lets through; an id that names nothing: none.
+  absl::StatusOr<std::vector<container::ContainerPtr>> Select(
+      const api::ContainerStatsFilter& wanted);
+  absl::StatusOr<std::vector<sandbox::SandboxPtr>> Select(const api::PodSandboxStatsFilter& wanted);
+  absl::Status Show(const base::OpContext& ctx, const api::ContainerStatsRequest& request,
+                    api::ContainerStatsResponse& response);
+  absl::Status Show(const base::OpContext& ctx, const api::PodSandboxStatsRequest& request,
+                    api::PodSandboxStatsResponse& response);
+  absl::Status List(const base::OpContext& ctx, const api::ListContainerStatsRequest& request,
+                    api::ListContainerStatsResponse& response);
+  absl::Status List(const base::OpContext& ctx, const api::ListPodSandboxStatsRequest& request,
+                    api::ListPodSandboxStatsResponse& response);
+  absl::Status Send(const base::OpContext& ctx, const api::StreamContainerStatsRequest& request,
+                    grpc::ServerWriter<api::StreamContainerStatsResponse>& writer);
+  absl::Status Send(const base::OpContext& ctx, const api::StreamPodSandboxStatsRequest& request,
+                    grpc::ServerWriter<api::StreamPodSandboxStatsResponse>& writer);
   // Value of info["config"] in a verbose Status: JSON.
   std::string NodeInfo();
 

@@ -26,29 +26,6 @@ grpc::Status RuntimeService::PortForward(grpc::ServerContext*, const api::PortFo
   return NotImplemented("PortForward");
 }
 
-grpc::Status RuntimeService::ContainerStats(grpc::ServerContext*, const api::ContainerStatsRequest*,
-                                            api::ContainerStatsResponse*) {
-  return NotImplemented("ContainerStats");
-}
-
-grpc::Status RuntimeService::ListContainerStats(grpc::ServerContext*,
-                                                const api::ListContainerStatsRequest*,
-                                                api::ListContainerStatsResponse*) {
-  return NotImplemented("ListContainerStats");
-}
-
-grpc::Status RuntimeService::PodSandboxStats(grpc::ServerContext*,
-                                             const api::PodSandboxStatsRequest*,
-                                             api::PodSandboxStatsResponse*) {
-  return NotImplemented("PodSandboxStats");
-}
-
-grpc::Status RuntimeService::ListPodSandboxStats(grpc::ServerContext*,
-                                                 const api::ListPodSandboxStatsRequest*,
-                                                 api::ListPodSandboxStatsResponse*) {
-  return NotImplemented("ListPodSandboxStats");
-}
-
 grpc::Status RuntimeService::CheckpointContainer(grpc::ServerContext*,
                                                  const api::CheckpointContainerRequest*,
                                                  api::CheckpointContainerResponse*) {
@@ -81,18 +58,6 @@ grpc::Status RuntimeService::UpdatePodSandboxResources(grpc::ServerContext*,
                                                        const api::UpdatePodSandboxResourcesRequest*,
                                                        api::UpdatePodSandboxResourcesResponse*) {
   return NotImplemented("UpdatePodSandboxResources");
-}
-
-grpc::Status RuntimeService::StreamContainerStats(
-    grpc::ServerContext*, const api::StreamContainerStatsRequest*,
-    grpc::ServerWriter<api::StreamContainerStatsResponse>*) {
-  return NotImplemented("StreamContainerStats");
-}
-
-grpc::Status RuntimeService::StreamPodSandboxStats(
-    grpc::ServerContext*, const api::StreamPodSandboxStatsRequest*,
-    grpc::ServerWriter<api::StreamPodSandboxStatsResponse>*) {
-  return NotImplemented("StreamPodSandboxStats");
 }
 
 grpc::Status RuntimeService::StreamPodSandboxMetrics(

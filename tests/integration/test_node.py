@@ -15,7 +15,8 @@ SERVED = {
     "Version", "Status", "RuntimeConfig", "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox",
     "PodSandboxStatus", "ListPodSandbox", "CreateContainer", "StartContainer", "StopContainer",
     "RemoveContainer", "ContainerStatus", "ListContainers", "ExecSync", "ReopenContainerLog", "ListImages",
-    "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo", "UpdateRuntimeConfig"}
+    "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo", "UpdateRuntimeConfig", "ContainerStats",
+    "ListContainerStats", "StreamContainerStats", "PodSandboxStats", "ListPodSandboxStats", "StreamPodSandboxStats"}
 OTHERS = sorted(method.name for service in pb.DESCRIPTOR.services_by_name.values()
                 for method in service.methods if method.name not in SERVED)
 
