@@ -43,6 +43,12 @@ absl::StatusOr<base::UniqueFd> PodCgroups::Prepare(const base::OpContext& ctx,
     return base::UniqueFd();  // the scope, and with it the cgroup, is made with its process in it
   }
   RETURN_IF_ERROR(hierarchy_.Create(cgroup));
+  return Open(parent, id);
+}
+
+absl::StatusOr<base::UniqueFd> PodCgroups::Open(const std::string& parent,
+                                                const std::string& id) const {
+  ASSIGN_OR_RETURN(const std::string cgroup, CgroupOf(driver_, parent, id));
   if (hierarchy_.version() == Version::kV1) {
     return base::UniqueFd();
   }

@@ -48,6 +48,10 @@ class PodCgroups {
   // on it.
   absl::Status Place(const base::OpContext& ctx, const std::string& parent, const std::string& id,
                      pid_t pid) const;
+  // The directory of a placed pod's cgroup, for processes of the pod's that are to be born in it.
+  // On v1 an invalid descriptor: there a process can only be moved, which costs a grace period.
+  // kNotFound: no such cgroup.
+  absl::StatusOr<base::UniqueFd> Open(const std::string& parent, const std::string& id) const;
   // Kills whatever is left in it, stops the scope, removes the cgroup. Leaves the parent, which is
   // the kubelet's; DefaultParent() is left too.
   absl::Status Destroy(const base::OpContext& ctx, const std::string& parent,

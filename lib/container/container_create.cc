@@ -327,6 +327,11 @@ absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(
   spec.tty = record.spec.tty;
   spec.open_stdin = record.spec.stdin_open;
   spec.stdin_once = record.spec.stdin_once;
+  // The monitor is the pod's: what it uses is charged to the pod, and whatever ends the processes
+  // of the daemon's service leaves it alone.
+  ASSIGN_OR_RETURN(const base::UniqueFd cgroup,
+                   deps_.cgroups.Open(record.cgroup_parent, record.sandbox_id.value()));
+  spec.cgroup_fd = cgroup.get();
   spec.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
   return monitors_.Spawn(ctx, spec);
 }

@@ -124,16 +124,6 @@ absl::StatusOr<MonitorState> Monitors::Spawn(const base::OpContext& ctx, const M
   process.env = spec.env.empty() ? RuntimeEnvironment() : spec.env;
   process.extra_fds = {monitor_fd.get()};
   process.cgroup_fd = spec.cgroup_fd;
-  if (!spec.cgroup_procs_fds.empty()) {
-    process.before_exec = [&spec] {
-      for (const int procs : spec.cgroup_procs_fds) {
-        if (::write(procs, "0", 1) != 1) {
-          return errno;
-        }
-      }
-      return 0;
-    };
-  }
   absl::StatusOr<base::Process> child = runner_.Start(process);
   if (!child.ok()) {
     return absl::UnavailableError(base::Annotate(child.status(), what).message());

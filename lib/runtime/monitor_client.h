@@ -50,10 +50,9 @@ struct MonitorSpec {
   uint16_t tty_width = 0;
   std::vector<std::string>
       env;  // of monitor and runtime; e.g. PATH, TZ, XDG_RUNTIME_DIR, NOTIFY_SOCKET
-  // Where the monitor lives; the container's own cgroup is in its spec. Borrowed until Spawn
-  // returns.
-  int cgroup_fd = -1;                 // v2: directory to be born in
-  std::vector<int> cgroup_procs_fds;  // v1: open cgroup.procs files to join
+  // The cgroup v2 directory that the monitor is born in; the container's own cgroup is in its spec.
+  // Borrowed until Spawn returns. -1: the daemon's.
+  int cgroup_fd = -1;
 };
 
 struct ProcessIdentity {

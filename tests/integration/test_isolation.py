@@ -332,6 +332,11 @@ def test_a_device_that_is_not_there_is_refused(daemon):
 
 # Limits
 
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+        return int(stat.read().rsplit(")", 1)[1].split()[1])
+
+
 def cgroup_value(container, *names):
     """What a limit is as the host sees it: the first of `names` (v2 name, v1 controller/name) that exists."""
     with open(f"/proc/{container.host_pid()}/cgroup", encoding="utf-8") as lines:
@@ -407,6 +412,17 @@ def test_the_pause_is_small_and_confined(any_daemon):
     with open(f"/proc/{pid}/status", encoding="utf-8") as text:
         threads = re.search(r"^Threads:\s*(\d+)", text.read(), re.MULTILINE)[1]
     assert threads == "1"
+
+
+@pytest.mark.berth
+def test_the_monitor_is_the_pods_and_not_the_daemons(any_daemon):
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        pytest.skip("needs cgroup v2: on v1 a process cannot be born in a cgroup, and the monitor stays in the daemon's")
+    pod = any_daemon.run_pod(network=pods.NODE)
+    container = pod.run_container(command=["sleep", "1000"])
+    monitor = parent_of(container.host_pid())
+    with open(f"/proc/{monitor}/cgroup", encoding="utf-8") as lines:
+        assert lines.read().strip().split("/")[-1] in (f"berth-{pod.id}", f"berth-{pod.id}.scope")
 
 
 def test_a_container_dies_while_others_live(daemon):

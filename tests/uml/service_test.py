@@ -139,6 +139,13 @@ def test_systemd_starts_it_again_when_it_is_killed(node, running):
     unharmed(node, running, pid)
 
 
+def test_the_end_of_every_process_of_the_service_harms_no_container(node, running):
+    pid, daemon = running.host_pid(), main_pid()
+    systemctl("kill", "-s", "KILL", "--kill-who=all", "berth")
+    assert not leaks.settle(lambda: systemctl("is-active", "berth", check=False) != "active" or main_pid() == daemon, 60)
+    unharmed(node, running, pid)
+
+
 def test_it_is_the_last_to_go_when_memory_runs_out(node):
     with open(f"/proc/{main_pid()}/oom_score_adj", encoding="utf-8") as score:
         assert score.read().strip() == "-999"
