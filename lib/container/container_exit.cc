@@ -104,6 +104,10 @@ void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& e
       events::EventType::kStopped, container->id().value(), container->record()->sandbox_id, [&] {
         first = container->UpdateExit([&](model::ContainerRecord& record) {
           record.finished_ns = std::max<int64_t>(1, absl::ToUnixNanos(exit.exit_time));
+          if (record.started_ns != 0) {
+            // It may have ended before its start was written down.
+            record.started_ns = std::min(record.started_ns, record.finished_ns);
+          }
           record.exit_code = exit.Combined();
           record.oom_killed = exit.oom_killed;
           record.message = message;

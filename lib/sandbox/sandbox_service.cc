@@ -14,6 +14,7 @@
 #include "lib/base/log.h"
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
+#include "lib/cni/orphans.h"
 #include "lib/netns/namespace.h"
 #include "lib/netns/sysctl.h"
 #include "lib/sandbox/sandbox.h"
@@ -27,6 +28,12 @@ namespace {
 constexpr absl::Duration kUndoBudget = absl::Seconds(60);
 // CNI plugins that hang must not hold StopPodSandbox for ever; the kubelet asks again.
 constexpr absl::Duration kDelBudget = absl::Seconds(60);
+// A DEL that is stopped half-way cannot always be finished by the next one (the bridge plugin finds
+// the addresses whose masquerading it ends on the link that it removes first), so a caller's end
+// does not end it before this.
+constexpr absl::Duration kDelLeast = absl::Seconds(10);
+// For plugins that a killed berthd left at work.
+constexpr absl::Duration kOrphanBudget = absl::Seconds(10);
 constexpr size_t kMaxResolvConf = 64 << 10;
 
 std::string NodeHostname() {
@@ -92,6 +99,13 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
   for (model::SandboxRecord& record : records) {
     const model::SandboxId id = record.id;
     if (record.state == model::SandboxState::kCreating) {
+      const absl::Status quiet =
+          cni::AwaitOrphans(base::OpContext::WithTimeout(kOrphanBudget), id.value());
+      if (!quiet.ok()) {
+        base::Log("sandbox").warn(
+            "undoing a half-made pod sandbox all the same sandbox={} error=\"{}\"", id.Short(),
+            quiet.ToString());
+      }
       const absl::Status undone = TearDown(base::OpContext::WithTimeout(kUndoBudget), record);
       if (undone.ok()) {
         base::Log("sandbox").info("half-made pod sandbox removed sandbox={}", id.Short());
@@ -280,7 +294,10 @@ absl::Status SandboxService::DisconnectNetwork(const base::OpContext& ctx,
     attachment.netns_path
         .clear();  // gone with a reboot or its pause: plugins release what they hold elsewhere
   }
-  RETURN_IF_ERROR(deps_.invoker.Del(ctx.Within(kDelBudget), attachment));
+  const absl::Time least = absl::Now() + kDelLeast;
+  const base::OpContext patient(absl::Now() + kDelBudget,
+                                [ctx, least] { return absl::Now() >= least && !ctx.Check().ok(); });
+  RETURN_IF_ERROR(deps_.invoker.Del(patient, attachment));
   record.network_down = true;
   return absl::OkStatus();
 }

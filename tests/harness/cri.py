@@ -8,6 +8,8 @@ import grpc
 
 from harness import places
 
+# gRPC looks after a connection that nobody waits on this often, and so connects again this late; its default is 5 s.
+os.environ.setdefault("GRPC_CLIENT_CHANNEL_BACKUP_POLL_INTERVAL_MS", "50")
 PROTO = os.path.join(places.TREE, "proto", "runtime", "v1", "api.proto")
 MAX_MESSAGE = 80 << 20
 

@@ -10,7 +10,7 @@ from harness import leaks, pods
 from harness.cri import pb
 from images import catalog, files, oci
 
-pytestmark = [pytest.mark.berth, pytest.mark.uml]
+pytestmark = pytest.mark.berth
 PROBES = "docker.io/berthtest/probes:1"
 
 
@@ -75,12 +75,12 @@ def slow_network(scratch, tmp_path):
     folder = tmp_path / "plugins"
     folder.mkdir()
     plugin = folder / "gated"
-    plugin.write_text("#!/bin/sh\ncat >/dev/null\n" + GATE.format(folder=tmp_path) + """
+    plugin.write_text("#!/bin/sh\ncat >/dev/null\n" + GATE.format(folder=tmp_path) + f"""
 case "$CNI_COMMAND" in
-VERSION) echo '{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}';;
-ADD|DEL) gate "$CNI_COMMAND";;
+VERSION) echo '{{"cniVersion":"1.0.0","supportedVersions":["1.0.0"]}}';;
+ADD|DEL) echo "$CNI_COMMAND" >> {tmp_path}/calls; gate "$CNI_COMMAND";;
 esac
-if [ "$CNI_COMMAND" = ADD ]; then echo '{"cniVersion":"1.0.0","ips":[{"address":"10.9.8.7/24"}]}'; fi
+if [ "$CNI_COMMAND" = ADD ]; then echo '{{"cniVersion":"1.0.0","ips":[{{"address":"10.9.8.7/24"}}]}}'; fi
 """)
     plugin.chmod(0o755)
     daemon = scratch(network={"plugin_dirs": [str(folder)]})
@@ -169,6 +169,40 @@ def test_a_pod_that_could_be_neither_made_nor_undone_is_made_when_asked_again(sl
     pod = pods.Pod.run(daemon, config=config)
     assert pod.id != left.id and pod.status().state == pb.SANDBOX_READY
     assert only_pod(daemon).id == pod.id
+
+
+def test_a_network_is_taken_down_whole_whatever_the_callers_patience(slow_network):
+    """A DEL that was killed half-way could not be finished by the next one."""
+    daemon = slow_network.daemon
+    pod = daemon.run_pod()
+    slow_network.hold("DEL")
+    assert code_of(daemon.client.StopPodSandbox, pod_sandbox_id=pod.id, timeout=0.5) == \
+        grpc.StatusCode.DEADLINE_EXCEEDED
+    slow_network.wait_held("DEL")
+    time.sleep(1)
+    slow_network.go("DEL")
+    pod.stop()
+    pod.remove()
+    assert (slow_network.folder / "calls").read_text().split().count("DEL") == 1
+
+
+def test_a_plugin_that_outlives_the_daemon_is_waited_for(slow_network):
+    daemon = slow_network.daemon
+    slow_network.hold("ADD")
+    call = daemon.client.RunPodSandbox.future(config=pods.pod_config(daemon))
+    slow_network.wait_held("ADD")
+    daemon.process.kill()
+    daemon.process.wait()
+    assert code_of(call.result) == grpc.StatusCode.UNAVAILABLE
+    slow_network.hold("DEL")
+    daemon.launch()
+    time.sleep(1.5)
+    assert not (slow_network.folder / "DEL.held").exists(), "DEL ran beside ADD"
+    slow_network.go("ADD")
+    slow_network.wait_held("DEL")
+    slow_network.go("DEL")
+    daemon.wait_ready()
+    assert not daemon.client.ListPodSandbox().items
 
 
 @pytest.mark.parametrize("how", ["deadline", "cancel"])
