@@ -21,7 +21,7 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // No new requests; running ones may end by themselves for kFinishBudget, are then cancelled, and
+  // Ends the event streams. No new requests; running ones may end by themselves for kFinishBudget, are then cancelled, and
   // waited for: what they half made they undo. Idempotent.
   void Stop();
   static constexpr absl::Duration kFinishBudget = absl::Seconds(1);

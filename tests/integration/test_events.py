@@ -23,7 +23,7 @@ class Watcher:
     def __init__(self, daemon, read=True):
         self.client = cri.Client(daemon.socket)
         self.call = self.client.GetContainerEvents(timeout=None)
-        self.events, self.end = [], None
+        self.events, self.end, self.why = [], None, ""
         self.changed = threading.Condition()
         self.call.initial_metadata()    # comes when the subscription is there
         self.thread = threading.Thread(target=self._collect, daemon=True)
@@ -38,7 +38,7 @@ class Watcher:
                     self.changed.notify_all()
         except grpc.RpcError as error:
             with self.changed:
-                self.end = error.code()
+                self.end, self.why = error.code(), error.details()
                 self.changed.notify_all()
 
     def wait(self, wanted, seconds=20):
@@ -188,6 +188,8 @@ def test_the_stream_ends_with_the_daemon(scratch, end):
     assert time.monotonic() - start < 3
     for watcher in watchers:
         assert watcher.wait_end() == grpc.StatusCode.UNAVAILABLE
+        # It is told, and not only cut off when the daemon's patience with its requests ends.
+        assert end == signal.SIGKILL or "berthd is stopping" in watcher.why
         watcher.close()
     idle.close()
     daemon.start()
@@ -225,8 +227,8 @@ def test_a_stuck_subscriber_harms_nobody(scratch):
     while "does not keep up" not in daemon.log():
         container = pod.create(command=["true"])
         container.remove()
-        reader.wait([(container.id, CREATED), (container.id, DELETED)])
-        number += 2
+        reader.wait([(container.id, CREATED), (container.id, STOPPED), (container.id, DELETED)])
+        number += 3
         assert time.monotonic() < deadline, f"{number} events, and none was dropped"
     assert number > 1000
     assert daemon.log().count("does not keep up") == 1

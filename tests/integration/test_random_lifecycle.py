@@ -87,8 +87,9 @@ class Container(Thing):
 
 
 class Pod(Thing):
-    def __init__(self, config):
+    def __init__(self, config, handler):
         super().__init__(config, S.GONE)
+        self.request = {"config": config, "runtime_handler": handler}
         self.containers = []
 
 
@@ -225,21 +226,21 @@ class Worker:
         config = pods.pod_config(
             self.world.daemon, network=self.rng.choice([pods.NODE, pods.NODE, pods.POD]),
             pid=self.rng.choice([pods.CONTAINER, pods.POD]), labels={"worker": str(self.number)})
-        pod = Pod(config)
+        pod = Pod(config, self.rng.choice(["", "", "runc"]))
         pod.low = S.READY
         pod.high = S.GONE
         self.pods.append(pod)
         try:
-            pod.id = self.call(self.client.RunPodSandbox, config=config, timeout=self.deadline()).pod_sandbox_id
+            pod.id = self.call(self.client.RunPodSandbox, timeout=self.deadline(), **pod.request).pod_sandbox_id
         except CutOff:
             # The kubelet's way: the same request again, until there is an answer.
-            pod.id = self.surely(self.client.RunPodSandbox, config=config).pod_sandbox_id
+            pod.id = self.surely(self.client.RunPodSandbox, **pod.request).pod_sandbox_id
         self.world.daemon.ids.add(pod.id)
         pod.at(S.READY)
 
     def run_pod_again(self):
         if pod := self.some(self.pods, S.READY):
-            assert self.surely(self.client.RunPodSandbox, config=pod.config).pod_sandbox_id == pod.id
+            assert self.surely(self.client.RunPodSandbox, **pod.request).pod_sandbox_id == pod.id
 
     def stop_pod(self):
         if pod := self.some(self.pods, S.READY, S.NOTREADY):
