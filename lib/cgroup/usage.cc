@@ -9,10 +9,6 @@
 #include <limits>
 
 #include "absl/status/statusor.h"
-#include "fmt/format.h"
-
-#include "lib/base/unique_fd.h"
-
 namespace berth::cgroup {
 
 namespace {
@@ -26,15 +22,16 @@ constexpr uint64_t kV1Unlimited = std::numeric_limits<int64_t>::max() - (64 << 1
 // One file at a time; what Read returned is valid until the next Read.
 class ControlFile {
  public:
-  // Control files give all they have in one read(2). "": absent, or not readable now.
-  std::string_view Read(const std::string& dir, std::string_view name) {
-    if (dir.empty()) {
-      return {};
+  // File `name` of the cgroup in the tree whose top is `tree`. Control files give all they have in
+  // one read(2). "": absent, or not readable now.
+  std::string_view Read(const base::UniqueFd& tree, const std::string& cgroup,
+                        std::string_view name) {
+    path_.assign(cgroup, 1);
+    if (!path_.empty()) {
+      path_.push_back('/');
     }
-    path_.assign(dir);
-    path_.push_back('/');
     path_.append(name);
-    const base::UniqueFd fd(::open(path_.c_str(), O_RDONLY | O_CLOEXEC));
+    const base::UniqueFd fd(::openat(tree.get(), path_.c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd) {
       return {};
     }
@@ -73,85 +70,55 @@ void ForEachPair(std::string_view text, const Visit& visit) {
   }
 }
 
-// The names of what is needed in memory.stat.
-struct StatKeys {
-  std::string_view rss, inactive_file, page_faults, major_page_faults, swap;
+// What memory.stat tells. The limits are v1's: the tightest of the cgroup and those above it.
+struct MemoryStat {
+  std::optional<uint64_t> rss, inactive_file, page_faults, major_page_faults, swap;
+  std::optional<uint64_t> tightest_limit, tightest_memsw_limit;
 };
-constexpr StatKeys kV1Keys = {"total_rss", "total_inactive_file", "total_pgfault",
-                              "total_pgmajfault", "total_swap"};
-constexpr StatKeys kV2Keys = {"anon", "inactive_file", "pgfault", "pgmajfault", ""};
 
-void ParseMemoryStat(std::string_view text, const StatKeys& keys, Usage& usage) {
+struct StatKey {
+  std::string_view name;
+  std::optional<uint64_t> MemoryStat::*field;
+};
+constexpr StatKey kV1Keys[] = {{"total_rss", &MemoryStat::rss},
+                               {"total_inactive_file", &MemoryStat::inactive_file},
+                               {"total_pgfault", &MemoryStat::page_faults},
+                               {"total_pgmajfault", &MemoryStat::major_page_faults},
+                               {"total_swap", &MemoryStat::swap},
+                               {"hierarchical_memory_limit", &MemoryStat::tightest_limit},
+                               {"hierarchical_memsw_limit", &MemoryStat::tightest_memsw_limit}};
+constexpr StatKey kV2Keys[] = {{"anon", &MemoryStat::rss},
+                               {"inactive_file", &MemoryStat::inactive_file},
+                               {"pgfault", &MemoryStat::page_faults},
+                               {"pgmajfault", &MemoryStat::major_page_faults}};
+
+template <size_t kCount>
+MemoryStat ParseMemoryStat(std::string_view text, const StatKey (&keys)[kCount]) {
+  MemoryStat stat;
   ForEachPair(text, [&](std::string_view key, std::string_view value) {
-    if (key == keys.rss) {
-      usage.rss_bytes = Number(value);
-    } else if (key == keys.inactive_file) {
-      usage.inactive_file_bytes = Number(value);
-    } else if (key == keys.page_faults) {
-      usage.page_faults = Number(value);
-    } else if (key == keys.major_page_faults) {
-      usage.major_page_faults = Number(value);
-    } else if (key == keys.swap) {
-      usage.swap_bytes = Number(value);
+    for (const StatKey& wanted : keys) {
+      if (key == wanted.name) {
+        stat.*wanted.field = Number(value);
+      }
     }
   });
+  return stat;
 }
 
-std::optional<uint64_t> V1Limit(std::string_view text) {
-  const std::optional<uint64_t> limit = Number(text);
+void SetMemory(const MemoryStat& stat, Usage& usage) {
+  usage.rss_bytes = stat.rss;
+  usage.inactive_file_bytes = stat.inactive_file;
+  usage.page_faults = stat.page_faults;
+  usage.major_page_faults = stat.major_page_faults;
+}
+
+std::optional<uint64_t> V1Limit(std::optional<uint64_t> limit) {
   return limit >= kV1Unlimited ? std::nullopt : limit;
 }
 
-std::string DirOr(const Hierarchy& hierarchy, const std::string& cgroup, const char* controller) {
-  absl::StatusOr<std::string> dir = hierarchy.Dir(cgroup, controller);
-  return dir.ok() ? *std::move(dir) : "";
-}
-
-Usage ReadV1(const Hierarchy& hierarchy, const std::string& cgroup) {
-  ControlFile file;
-  Usage usage;
-  usage.cpu_ns = Number(file.Read(DirOr(hierarchy, cgroup, "cpuacct"), "cpuacct.usage"));
-  const std::string memory = DirOr(hierarchy, cgroup, "memory");
-  usage.memory_bytes = Number(file.Read(memory, "memory.usage_in_bytes"));
-  if (!usage.memory_bytes) {
-    return usage;
-  }
-  ParseMemoryStat(file.Read(memory, "memory.stat"), kV1Keys, usage);
-  usage.memory_limit_bytes = V1Limit(file.Read(memory, "memory.limit_in_bytes"));
-  // The limit of both together is never below memory's, so without that one there is none either.
-  // total_swap is their usage less memory's, without being of two moments.
-  if (usage.memory_limit_bytes) {
-    const std::optional<uint64_t> both = V1Limit(file.Read(memory, "memory.memsw.limit_in_bytes"));
-    if (both) {
-      usage.swap_limit_bytes = *both - std::min(*both, *usage.memory_limit_bytes);
-    }
-  }
-  return usage;
-}
-
-Usage ReadV2(const Hierarchy& hierarchy, const std::string& cgroup) {
-  ControlFile file;
-  Usage usage;
-  const std::string dir = DirOr(hierarchy, cgroup, "");
-  ForEachPair(file.Read(dir, "cpu.stat"), [&](std::string_view key, std::string_view value) {
-    const std::optional<uint64_t> number = key == "usage_usec" ? Number(value) : std::nullopt;
-    if (number && *number <= std::numeric_limits<uint64_t>::max() / kNanosPerMicro) {
-      usage.cpu_ns = *number * kNanosPerMicro;
-    }
-  });
-  usage.memory_bytes = Number(file.Read(dir, "memory.current"));
-  if (usage.memory_bytes) {
-    ParseMemoryStat(file.Read(dir, "memory.stat"), kV2Keys, usage);
-    usage.memory_limit_bytes = Number(file.Read(dir, "memory.max"));  // "max" is no number
-    usage.swap_bytes = Number(file.Read(dir, "memory.swap.current"));
-    if (usage.swap_bytes) {
-      usage.swap_limit_bytes = Number(file.Read(dir, "memory.swap.max"));
-    }
-  }
-  usage.cpu_pressure = ParsePressure(file.Read(dir, "cpu.pressure"));
-  usage.memory_pressure = ParsePressure(file.Read(dir, "memory.pressure"));
-  usage.io_pressure = ParsePressure(file.Read(dir, "io.pressure"));
-  return usage;
+base::UniqueFd OpenTop(const Hierarchy& hierarchy, const char* controller) {
+  const absl::StatusOr<std::string> dir = hierarchy.Dir("/", controller);
+  return base::UniqueFd(dir.ok() ? ::open(dir->c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC) : -1);
 }
 
 std::optional<uint64_t> Less(std::optional<uint64_t> whole, std::optional<uint64_t> part) {
@@ -206,14 +173,70 @@ std::optional<uint64_t> Usage::SwapAvailableBytes() const {
   return Less(swap_limit_bytes, swap_bytes);
 }
 
-Usage ReadUsage(const Hierarchy& hierarchy, const std::string& cgroup) {
-  return hierarchy.version() == Version::kV2 ? ReadV2(hierarchy, cgroup)
-                                             : ReadV1(hierarchy, cgroup);
+UsageReader::UsageReader(const Hierarchy& hierarchy)
+    : version_(hierarchy.version()),
+      cpu_(OpenTop(hierarchy, "cpuacct")),
+      memory_(OpenTop(hierarchy, "memory")),
+      pids_(OpenTop(hierarchy, "pids")) {}
+
+Usage UsageReader::Read(const std::string& cgroup) const {
+  return version_ == Version::kV2 ? ReadV2(cgroup) : ReadV1(cgroup);
 }
 
-std::optional<uint64_t> ReadTasks(const Hierarchy& hierarchy, const std::string& cgroup) {
+Usage UsageReader::ReadV1(const std::string& cgroup) const {
   ControlFile file;
-  return Number(file.Read(DirOr(hierarchy, cgroup, "pids"), "pids.current"));
+  Usage usage;
+  usage.cpu_ns = Number(file.Read(cpu_, cgroup, "cpuacct.usage"));
+  usage.memory_bytes = Number(file.Read(memory_, cgroup, "memory.usage_in_bytes"));
+  if (!usage.memory_bytes) {
+    return usage;
+  }
+  const MemoryStat stat = ParseMemoryStat(file.Read(memory_, cgroup, "memory.stat"), kV1Keys);
+  SetMemory(stat, usage);
+  // Without a limit here or above there is none here.
+  if (V1Limit(stat.tightest_limit)) {
+    usage.memory_limit_bytes = V1Limit(Number(file.Read(memory_, cgroup, "memory.limit_in_bytes")));
+  }
+  // Where swap is not accounted for, memory.stat has no limit of both; total_swap is 0 then. It is
+  // memory.memsw.usage_in_bytes less memory.usage_in_bytes, without being of two moments.
+  if (stat.tightest_memsw_limit) {
+    usage.swap_bytes = stat.swap;
+    if (const auto both = V1Limit(stat.tightest_memsw_limit); both && usage.memory_limit_bytes) {
+      usage.swap_limit_bytes = *both - std::min(*both, *usage.memory_limit_bytes);
+    }
+  }
+  return usage;
+}
+
+Usage UsageReader::ReadV2(const std::string& cgroup) const {
+  ControlFile file;
+  Usage usage;
+  ForEachPair(
+      file.Read(cpu_, cgroup, "cpu.stat"), [&](std::string_view key, std::string_view value) {
+        const std::optional<uint64_t> number = key == "usage_usec" ? Number(value) : std::nullopt;
+        if (number && *number <= std::numeric_limits<uint64_t>::max() / kNanosPerMicro) {
+          usage.cpu_ns = *number * kNanosPerMicro;
+        }
+      });
+  usage.memory_bytes = Number(file.Read(memory_, cgroup, "memory.current"));
+  if (usage.memory_bytes) {
+    SetMemory(ParseMemoryStat(file.Read(memory_, cgroup, "memory.stat"), kV2Keys), usage);
+    // "max" is no number.
+    usage.memory_limit_bytes = Number(file.Read(memory_, cgroup, "memory.max"));
+    usage.swap_bytes = Number(file.Read(memory_, cgroup, "memory.swap.current"));
+    if (usage.swap_bytes) {
+      usage.swap_limit_bytes = Number(file.Read(memory_, cgroup, "memory.swap.max"));
+    }
+  }
+  usage.cpu_pressure = ParsePressure(file.Read(cpu_, cgroup, "cpu.pressure"));
+  usage.memory_pressure = ParsePressure(file.Read(memory_, cgroup, "memory.pressure"));
+  usage.io_pressure = ParsePressure(file.Read(memory_, cgroup, "io.pressure"));
+  return usage;
+}
+
+std::optional<uint64_t> UsageReader::Tasks(const std::string& cgroup) const {
+  ControlFile file;
+  return Number(file.Read(pids_, cgroup, "pids.current"));
 }
 
 std::optional<Pressure> ParsePressure(std::string_view text) {

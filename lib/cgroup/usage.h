@@ -1,12 +1,13 @@
-// What a cgroup uses: its control files, read once and parsed in place.
+// UsageReader: what a cgroup uses: its control files, read once and parsed in place.
 //
 // A value is absent when the node does not tell it: the controller is not mounted or not enabled,
 // the kernel is too old, the cgroup is gone, or the file holds something else than the kernel
 // writes. That is never an error. v1 counts are those of the cgroup and all below it, as v2's are.
 //
-// Threads: free functions without state. A few system calls for each file, no walk; no memory but
-// the stack's and the paths'. Source: kernel Documentation/admin-guide/cgroup-v2.rst,
-// cgroup-v1/memory.rst, cgroup-v1/cpuacct.rst, cgroup-v1/pids.rst, accounting/psi.rst.
+// Cost: three system calls for each file, no walk. Most of that is the way to the file, so the
+// reader keeps the tops of the trees open (three descriptors) and begins there. Threads: immutable,
+// thread-safe. Source: kernel Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst,
+// cgroup-v1/cpuacct.rst, cgroup-v1/pids.rst, accounting/psi.rst.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "lib/base/unique_fd.h"
 #include "lib/cgroup/hierarchy.h"
 
 namespace berth::cgroup {
@@ -38,7 +40,8 @@ struct Usage {
   std::optional<uint64_t> memory_limit_bytes;  // the cgroup's own; absent: none
 
   std::optional<uint64_t> swap_bytes;
-  std::optional<uint64_t> swap_limit_bytes;  // absent: none
+  // Absent: none. v1 has one limit for memory and swap together: what it leaves beyond memory's.
+  std::optional<uint64_t> swap_limit_bytes;
 
   std::optional<Pressure> cpu_pressure, memory_pressure, io_pressure;
 
@@ -50,10 +53,22 @@ struct Usage {
   std::optional<uint64_t> SwapAvailableBytes() const;
 };
 
-Usage ReadUsage(const Hierarchy& hierarchy, const std::string& cgroup);
+class UsageReader {
+ public:
+  explicit UsageReader(const Hierarchy& hierarchy);
 
-// Tasks in the cgroup and below it: threads count, as they do against pids.max.
-std::optional<uint64_t> ReadTasks(const Hierarchy& hierarchy, const std::string& cgroup);
+  Usage Read(const std::string& cgroup) const;
+  // Tasks in the cgroup and below it: threads count, as they do against pids.max.
+  std::optional<uint64_t> Tasks(const std::string& cgroup) const;
+
+ private:
+  Usage ReadV1(const std::string& cgroup) const;
+  Usage ReadV2(const std::string& cgroup) const;
+
+  const Version version_;
+  // The tops of the controllers' trees, of the one tree of v2; invalid: not mounted.
+  const base::UniqueFd cpu_, memory_, pids_;
+};
 
 // The text of a pressure file. Absent: a "some" line is missing or not as the kernel writes it.
 std::optional<Pressure> ParsePressure(std::string_view text);

@@ -1,4 +1,4 @@
-// Fixture trees of both cgroup versions; hierarchy_root_test.cc has the kernel's own.
+// Fixture trees of both cgroup versions; the kernel's own are in tests/integration/test_stats.py.
 #include "lib/cgroup/usage.h"
 
 #include <cstdlib>
@@ -13,9 +13,10 @@
 namespace berth::cgroup {
 namespace {
 
+// As the kernel orders it: own numbers, the tightest limits, those of the cgroups below too.
 constexpr char kV1Stat[] =
     "cache 1\nrss 2\ninactive_file 3\npgfault 4\npgmajfault 5\nswap 6\n"
-    "hierarchical_memory_limit 9223372036854771712\n"
+    "hierarchical_memory_limit {}\n{}"
     "total_cache 40960\ntotal_rss 8192\ntotal_swap 4096\ntotal_pgfault 77\ntotal_pgmajfault 3\n"
     "total_inactive_file 16384\n";
 constexpr char kV2Stat[] =
@@ -57,10 +58,12 @@ class UsageTest : public ::testing::Test {
   void FillV1() {
     Write("cpuacct/pod/c/cpuacct.usage", "5000000001\n");
     Write("memory/pod/c/memory.usage_in_bytes", "65536\n");
-    Write("memory/pod/c/memory.stat", kV1Stat);
-    Write("memory/pod/c/memory.limit_in_bytes", "1048576\n");
-    Write("memory/pod/c/memory.memsw.limit_in_bytes", "2097152\n");
+    V1Limits("1048576", "1048576", "hierarchical_memsw_limit 2097152\n");
     Write("pids/pod/c/pids.current", "7\n");
+  }
+  void V1Limits(const std::string& own, const std::string& tightest, const std::string& memsw) {
+    Write("memory/pod/c/memory.stat", fmt::format(kV1Stat, tightest, memsw));
+    Write("memory/pod/c/memory.limit_in_bytes", own + "\n");
   }
   void FillV2() {
     Write("pod/c/cpu.stat", "usage_usec 5000000\nuser_usec 4000000\nsystem_usec 1000000\n");
@@ -90,17 +93,17 @@ void ExpectTheSameMemory(const Usage& usage) {
 TEST_F(UsageTest, ReadsV1) {
   FillV1();
   const Hierarchy hierarchy = V1();
-  const Usage usage = ReadUsage(hierarchy, "/pod/c");
+  const Usage usage = UsageReader(hierarchy).Read("/pod/c");
   EXPECT_EQ(usage.cpu_ns, 5000000001u);
   ExpectTheSameMemory(usage);
   EXPECT_FALSE(usage.io_pressure);
-  EXPECT_EQ(ReadTasks(hierarchy, "/pod/c"), 7u);
+  EXPECT_EQ(UsageReader(hierarchy).Tasks("/pod/c"), 7u);
 }
 
 TEST_F(UsageTest, ReadsV2) {
   FillV2();
   const Hierarchy hierarchy = V2();
-  const Usage usage = ReadUsage(hierarchy, "/pod/c");
+  const Usage usage = UsageReader(hierarchy).Read("/pod/c");
   EXPECT_EQ(usage.cpu_ns, 5000000000u);
   ExpectTheSameMemory(usage);
   ASSERT_TRUE(usage.io_pressure);
@@ -110,24 +113,27 @@ TEST_F(UsageTest, ReadsV2) {
   EXPECT_DOUBLE_EQ(usage.io_pressure->some.avg300, 12);
   EXPECT_EQ(usage.io_pressure->full.total_us, 99u);
   EXPECT_FALSE(usage.cpu_pressure);
-  EXPECT_EQ(ReadTasks(hierarchy, "/pod/c"), 7u);
+  EXPECT_EQ(UsageReader(hierarchy).Tasks("/pod/c"), 7u);
 }
 
 TEST_F(UsageTest, WithoutALimitNothingIsAvailable) {
   FillV1();
-  for (const char* unlimited :
-       {"9223372036854771712\n", "9223372036854710272\n"}) {  // 4k, 64k pages
-    Write("memory/pod/c/memory.limit_in_bytes", unlimited);
-    const Usage usage = ReadUsage(V1(), "/pod/c");
+  for (const char* unlimited : {"9223372036854771712", "9223372036854710272"}) {  // 4k, 64k pages
+    V1Limits(unlimited, unlimited, fmt::format("hierarchical_memsw_limit {}\n", unlimited));
+    const Usage usage = UsageReader(V1()).Read("/pod/c");
     EXPECT_EQ(usage.WorkingSetBytes(), 49152u);
     EXPECT_FALSE(usage.AvailableBytes());
     EXPECT_EQ(usage.swap_bytes, 4096u);
     EXPECT_FALSE(usage.SwapAvailableBytes());
   }
+  // A limit of the pod's is not the container's.
+  V1Limits("9223372036854771712", "4096", "hierarchical_memsw_limit 8192\n");
+  EXPECT_FALSE(UsageReader(V1()).Read("/pod/c").AvailableBytes());
+  EXPECT_FALSE(UsageReader(V1()).Read("/pod/c").SwapAvailableBytes());
   FillV2();
   Write("pod/c/memory.max", "max\n");
   Write("pod/c/memory.swap.max", "max\n");
-  const Usage usage = ReadUsage(V2(), "/pod/c");
+  const Usage usage = UsageReader(V2()).Read("/pod/c");
   EXPECT_FALSE(usage.AvailableBytes());
   EXPECT_EQ(usage.swap_bytes, 4096u);
   EXPECT_FALSE(usage.SwapAvailableBytes());
@@ -136,37 +142,38 @@ TEST_F(UsageTest, WithoutALimitNothingIsAvailable) {
 TEST_F(UsageTest, WorkingSetAndAvailableAreNeverBelowZero) {
   FillV2();
   Write("pod/c/memory.current", "100\n");
-  EXPECT_EQ(ReadUsage(V2(), "/pod/c").WorkingSetBytes(), 0u);
+  EXPECT_EQ(UsageReader(V2()).Read("/pod/c").WorkingSetBytes(), 0u);
   FillV2();
   Write("pod/c/memory.max", "4096\n");
   Write("pod/c/memory.swap.max", "0\n");
-  EXPECT_EQ(ReadUsage(V2(), "/pod/c").AvailableBytes(), 0u);
-  EXPECT_EQ(ReadUsage(V2(), "/pod/c").SwapAvailableBytes(), 0u);
+  EXPECT_EQ(UsageReader(V2()).Read("/pod/c").AvailableBytes(), 0u);
+  EXPECT_EQ(UsageReader(V2()).Read("/pod/c").SwapAvailableBytes(), 0u);
   FillV1();
-  Write("memory/pod/c/memory.memsw.limit_in_bytes", "4096\n");  // below memory's own
-  EXPECT_EQ(ReadUsage(V1(), "/pod/c").SwapAvailableBytes(), 0u);
+  V1Limits("1048576", "4096", "hierarchical_memsw_limit 4096\n");  // the pod's, below its own
+  EXPECT_EQ(UsageReader(V1()).Read("/pod/c").SwapAvailableBytes(), 0u);
 }
 
 TEST_F(UsageTest, WhatIsMissingIsAbsentAndTheRestIsThere) {
   FillV1();
   std::filesystem::remove_all(root_ + "/sys/cpuacct");
-  std::filesystem::remove(root_ + "/sys/memory/pod/c/memory.memsw.limit_in_bytes");
-  Usage usage = ReadUsage(V1(), "/pod/c");
+  V1Limits("1048576", "1048576", "");  // a kernel that does not account for swap
+  Usage usage = UsageReader(V1()).Read("/pod/c");
   EXPECT_FALSE(usage.cpu_ns);
   EXPECT_EQ(usage.AvailableBytes(), 1048576u - 49152u);
+  EXPECT_FALSE(usage.swap_bytes);
   EXPECT_FALSE(usage.SwapAvailableBytes());
 
   // The memory controller is not mounted at all.
-  usage =
-      ReadUsage(Detect(fmt::format("30 22 0:26 / {}/sys/pids rw - cgroup cgroup rw,pids\n", root_)),
-                "/pod/c");
+  const Hierarchy pids_only =
+      Detect(fmt::format("30 22 0:26 / {}/sys/pids rw - cgroup cgroup rw,pids\n", root_));
+  usage = UsageReader(pids_only).Read("/pod/c");
   EXPECT_FALSE(usage.memory_bytes);
   EXPECT_FALSE(usage.WorkingSetBytes());
 
   FillV2();
   std::filesystem::remove(root_ + "/sys/pod/c/memory.stat");
   std::filesystem::remove(root_ + "/sys/pod/c/memory.swap.current");
-  usage = ReadUsage(V2(), "/pod/c");
+  usage = UsageReader(V2()).Read("/pod/c");
   EXPECT_EQ(usage.memory_bytes, 65536u);
   EXPECT_FALSE(usage.WorkingSetBytes());
   EXPECT_FALSE(usage.rss_bytes);
@@ -175,10 +182,10 @@ TEST_F(UsageTest, WhatIsMissingIsAbsentAndTheRestIsThere) {
 }
 
 TEST_F(UsageTest, ACgroupThatIsGoneHasNothing) {
-  const Usage usage = ReadUsage(V2(), "/pod/none");
+  const Usage usage = UsageReader(V2()).Read("/pod/none");
   EXPECT_FALSE(usage.cpu_ns);
   EXPECT_FALSE(usage.memory_bytes);
-  EXPECT_FALSE(ReadTasks(V1(), "/pod/none"));
+  EXPECT_FALSE(UsageReader(V1()).Tasks("/pod/none"));
 }
 
 TEST_F(UsageTest, GarbageIsAbsentNotANumber) {
@@ -194,7 +201,7 @@ TEST_F(UsageTest, GarbageIsAbsentNotANumber) {
     Write("pod/c/memory.current", garbage);
     Write("pod/c/cpu.stat", "usage_usec " + garbage);
     Write("pod/c/io.pressure", garbage);
-    const Usage usage = ReadUsage(V2(), "/pod/c");
+    const Usage usage = UsageReader(V2()).Read("/pod/c");
     EXPECT_FALSE(usage.memory_bytes) << garbage.substr(0, 20);
     EXPECT_FALSE(usage.cpu_ns) << garbage.substr(0, 20);
     EXPECT_FALSE(usage.io_pressure) << garbage.substr(0, 20);
@@ -205,7 +212,7 @@ TEST_F(UsageTest, HugeNumbers) {
   FillV2();
   Write("pod/c/memory.current", "18446744073709551615\n");
   Write("pod/c/cpu.stat", "usage_usec 18446744073709551615\n");  // more ns than fit
-  const Usage usage = ReadUsage(V2(), "/pod/c");
+  const Usage usage = UsageReader(V2()).Read("/pod/c");
   EXPECT_EQ(usage.memory_bytes, 18446744073709551615u);
   EXPECT_FALSE(usage.cpu_ns);
   EXPECT_EQ(usage.AvailableBytes(), 0u);
@@ -213,7 +220,7 @@ TEST_F(UsageTest, HugeNumbers) {
 
 TEST_F(UsageTest, ADirectoryInPlaceOfAFile) {
   std::filesystem::create_directories(root_ + "/sys/pod/c/memory.current");
-  EXPECT_FALSE(ReadUsage(V2(), "/pod/c").memory_bytes);
+  EXPECT_FALSE(UsageReader(V2()).Read("/pod/c").memory_bytes);
 }
 
 TEST(PressureTest, LinesThatAreNotAsTheKernelWritesThem) {

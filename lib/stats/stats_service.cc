@@ -41,7 +41,7 @@ void Add(cgroup::Usage& sum, const cgroup::Usage& part) {
 }  // namespace
 
 Reading StatsService::Read(const std::string& cgroup, const std::string& id) {
-  Reading reading{.taken = absl::Now(), .usage = cgroup::ReadUsage(hierarchy_, cgroup)};
+  Reading reading{.taken = absl::Now(), .usage = reader_.Read(cgroup)};
   if (reading.usage.cpu_ns) {
     reading.nano_cores = rates_.Update(id, *reading.usage.cpu_ns, MonotonicNow());
   }
@@ -104,7 +104,7 @@ void StatsService::ReadPod(PodStats& pod) {
   const auto cgroup = cgroup::ParentCgroup(driver_, pod.record->spec.cgroup_parent);
   if (cgroup.ok()) {
     pod.live = Read(*cgroup, pod.record->id.value());
-    pod.tasks = cgroup::ReadTasks(hierarchy_, *cgroup);
+    pod.tasks = reader_.Tasks(*cgroup);
   }
 }
 
@@ -117,7 +117,7 @@ void StatsService::SumPod(PodStats& pod) {
     sum.usage.cpu_pressure.reset();
     sum.usage.memory_pressure.reset();
     sum.usage.io_pressure.reset();
-    Add(pod.tasks, cgroup::ReadTasks(hierarchy_, *own));
+    Add(pod.tasks, reader_.Tasks(*own));
   }
   for (const ContainerStats& container : pod.containers) {
     if (!container.live) {
@@ -128,7 +128,7 @@ void StatsService::SumPod(PodStats& pod) {
     const auto cgroup =
         cgroup::CgroupOf(driver_, container.record->cgroup_parent, container.record->id.value());
     if (cgroup.ok()) {
-      Add(pod.tasks, cgroup::ReadTasks(hierarchy_, *cgroup));
+      Add(pod.tasks, reader_.Tasks(*cgroup));
     }
   }
   pod.live = std::move(sum);

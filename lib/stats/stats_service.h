@@ -7,7 +7,7 @@
 // an error: a container may end, and a controller be missing, at any moment.
 //
 // Threads: thread-safe. Blocks on the kernel and, within a small budget, on the disk (DiskUsage).
-// Ownership: borrows hierarchy and paths. Source: CRI v1 ContainerStats, PodSandboxStats.
+// Ownership: borrows paths. Source: CRI v1 ContainerStats, PodSandboxStats.
 #pragma once
 
 #include <cstdint>
@@ -69,7 +69,7 @@ class StatsService {
 
   StatsService(cgroup::Driver driver, const cgroup::Hierarchy& hierarchy, const store::Paths& paths,
                std::string proc_root = "/proc")
-      : driver_(driver), hierarchy_(hierarchy), paths_(paths), proc_root_(std::move(proc_root)) {}
+      : driver_(driver), reader_(hierarchy), paths_(paths), proc_root_(std::move(proc_root)) {}
 
   // In the order of `containers`.
   std::vector<ContainerStats> OfContainers(const base::OpContext& ctx,
@@ -86,7 +86,7 @@ class StatsService {
   std::optional<Network> ReadNetwork(const model::SandboxRecord& record) const;
 
   const cgroup::Driver driver_;
-  const cgroup::Hierarchy& hierarchy_;
+  const cgroup::UsageReader reader_;
   const store::Paths& paths_;
   const std::string proc_root_;
   CpuRates rates_;

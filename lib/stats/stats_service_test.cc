@@ -45,6 +45,7 @@ class StatsServiceTest : public ::testing::Test {
     ASSERT_TRUE(base::WriteFile(root_ + path, text, 0644).ok());
   }
   cgroup::Hierarchy Detect() {
+    std::filesystem::create_directories(root_ + "/cg");
     Write("/proc/self/mountinfo",
           fmt::format("30 22 0:26 / {}/cg rw - cgroup2 cgroup2 rw\n", root_));
     return *cgroup::Hierarchy::Detect(root_ + "/cg", root_ + "/proc");

@@ -117,6 +117,15 @@ def test_walk_through(daemon, crictl, tmp_path, shell):
     assert "Welcome to nginx!" in page
     assert "GET / HTTP/1.1" in wait_for(lambda: crictl("logs", container), "GET /")
 
+    stats, = crictl.json("stats", "-o", "json")["stats"]
+    assert stats["attributes"]["id"] == container
+    assert int(stats["memory"]["workingSetBytes"]["value"]) > 0
+    row, = crictl.table("stats")
+    assert container.startswith(row[0])
+    stats, = crictl.json("statsp", "-o", "json")["stats"]
+    assert stats["attributes"]["id"] == pod
+    assert stats["linux"]["network"]["defaultInterface"]["name"] == "eth0"
+
     following = subprocess.Popen(crictl.command("logs", "-f", "--tail", "0", container), stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True)
     try:
