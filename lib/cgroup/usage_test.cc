@@ -237,5 +237,15 @@ TEST(PressureTest, LinesThatAreNotAsTheKernelWritesThem) {
   }
 }
 
+TEST(PressureTest, TheKernelsOwnFiles) {
+  for (const char* name : {"cpu", "memory", "io"}) {
+    const auto text = base::ReadFile(fmt::format("/proc/pressure/{}", name), 4096);
+    if (!text.ok()) {
+      GTEST_SKIP() << "this kernel has no pressure stall information";
+    }
+    EXPECT_TRUE(ParsePressure(*text)) << *text;
+  }
+}
+
 }  // namespace
 }  // namespace berth::cgroup

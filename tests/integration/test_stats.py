@@ -96,7 +96,9 @@ def test_a_container_that_holds_memory(daemon):
         assert stats.swap.swap_usage_bytes.value < 200 * MEBI
 
 
-def test_the_working_set_is_without_the_cache_of_what_was_read(daemon):
+def test_the_working_set_is_without_the_cache_of_what_was_read(daemon, shell):
+    if shell("stat", "-f", "-c", "%T", daemon.root).strip() == "tmpfs":
+        pytest.skip("containers' files are on a tmpfs: they are memory, not a cache of it")
     pod = daemon.run_pod(network=pods.NODE)
     container = pod.run_container(resources={"memory_limit_in_bytes": 200 * MEBI})
     container.shell("head -c 33554432 /dev/zero > /f; cat /f > /dev/null; sync")
@@ -207,7 +209,8 @@ def test_a_pod_without_a_cgroup_parent_is_the_sum_of_its_containers(daemon):
     stats = of_pod(pod).linux
     parts = sum(item.cpu.usage_core_nano_seconds.value for item in stats.containers)
     assert stats.process.process_count.value == 3
-    assert parts <= stats.cpu.usage_core_nano_seconds.value < parts + 1e9
+    # Beside the containers there is the pause, which takes some time to start.
+    assert parts <= stats.cpu.usage_core_nano_seconds.value < parts + 5e9
     assert stats.memory.usage_bytes.value >= sum(item.memory.usage_bytes.value for item in stats.containers)
     busy.stop(0)
     assert of_pod(pod).linux.process.process_count.value == 2
