@@ -84,6 +84,12 @@ struct ContainerUser {
   std::string home;
 };
 
+// What a change of resources that is under way has touched, as it was: how to undo it.
+struct ResourceUndo {
+  std::map<std::string, std::string> files;  // cgroup::LimitValues
+  int32_t old_oom_score_adj = 0, new_oom_score_adj = 0;
+};
+
 enum class ContainerState { kCreating, kCreated, kRunning, kExited };
 
 struct ContainerRecord {
@@ -107,6 +113,8 @@ struct ContainerRecord {
   std::string reason, message;  // CRI ContainerStatus; empty reason: derived from the exit code
   std::string
       cgroup_parent;  // the pod's, as requested: with the id it names the container's cgroup
+  std::optional<ResourceUndo> resource_undo;              // while spec.resources is being changed
+  std::map<std::string, std::string> update_annotations;  // of all UpdateContainerResources
 
   ContainerState state() const {
     if (finished_ns != 0) return ContainerState::kExited;

@@ -2,6 +2,7 @@
 
 #include "lib/model/image.h"
 #include "lib/model/record_json.h"
+#include "lib/model/resources.h"
 #include "lib/model/signals.h"
 
 namespace berth::model {
@@ -63,6 +64,8 @@ TEST(RecordTest, ContainerComesBackWhole) {
   record.layers = {3, 2, 1};
   record.exit_code = -1;
   record.oom_killed = true;
+  record.resource_undo = ResourceUndo{.files = {{"cpu/cpu.shares", "2"}}, .old_oom_score_adj = -5};
+  record.update_annotations = {{"why", "more"}};
   const auto back = DecodeContainer(Encode(record));
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(Encode(*back), Encode(record));
@@ -72,6 +75,9 @@ TEST(RecordTest, ContainerComesBackWhole) {
   EXPECT_FALSE(back->spec.security.run_as_group.has_value());
   EXPECT_EQ(back->layers, record.layers);
   EXPECT_EQ(back->exit_code, -1);
+  EXPECT_EQ(back->resource_undo->files, record.resource_undo->files);
+  EXPECT_EQ(back->resource_undo->old_oom_score_adj, -5);
+  EXPECT_EQ(back->update_annotations, record.update_annotations);
 }
 
 TEST(RecordTest, GarbageIsDataLoss) {
@@ -79,6 +85,44 @@ TEST(RecordTest, GarbageIsDataLoss) {
                                    Encode(SandboxRecord()).substr(0, 20)}) {
     EXPECT_TRUE(absl::IsDataLoss(DecodeSandbox(bytes).status())) << bytes.size();
   }
+}
+
+TEST(MergeResourcesTest, UnsetIsNoChange) {
+  const Resources current = {.cpu_period = 1,
+                             .cpu_shares = 2,
+                             .memory_limit_bytes = 10,
+                             .memory_swap_limit_bytes = 20,
+                             .oom_score_adj = 3,
+                             .cpuset_cpus = "0",
+                             .hugepage_limits = {{"2MB", 4}, {"1GB", 5}},
+                             .unified = {{"a.b", "1"}, {"c.d", "2"}}};
+  Resources merged = MergeResources(current, {});
+  EXPECT_EQ(merged.cpu_period, 1);
+  EXPECT_EQ(merged.hugepage_limits.size(), 2u);
+  EXPECT_EQ(merged.memory_swap_limit_bytes, 20);
+  merged = MergeResources(current, {.cpu_quota = -1,
+                                    .cpu_shares = 7,
+                                    .memory_limit_bytes = 12,
+                                    .cpuset_mems = "1",
+                                    .hugepage_limits = {{"2MB", 0}, {"64KB", 6}},
+                                    .unified = {{"a.b", "9"}}});
+  EXPECT_EQ(merged.cpu_quota, -1);
+  EXPECT_EQ(merged.cpu_shares, 7);
+  EXPECT_EQ(merged.memory_limit_bytes, 12);
+  EXPECT_EQ(merged.memory_swap_limit_bytes, 20);
+  EXPECT_EQ(merged.oom_score_adj, 3);
+  EXPECT_EQ(merged.cpuset_cpus, "0");
+  EXPECT_EQ(merged.cpuset_mems, "1");
+  ASSERT_EQ(merged.hugepage_limits.size(), 3u);
+  EXPECT_EQ(merged.hugepage_limits[0].limit, 0u);
+  EXPECT_EQ(merged.hugepage_limits[2].page_size, "64KB");
+  EXPECT_EQ(merged.unified["a.b"], "9");
+  EXPECT_EQ(merged.unified["c.d"], "2");
+}
+
+TEST(MergeResourcesTest, NoSwapFollowsTheMemoryLimit) {
+  const Resources none = {.memory_limit_bytes = 10, .memory_swap_limit_bytes = 10};
+  EXPECT_EQ(MergeResources(none, {.memory_limit_bytes = 30}).memory_swap_limit_bytes, 30);
 }
 
 TEST(ContainerStateTest, FollowsTheTimes) {

@@ -195,6 +195,13 @@ void Visit(ContainerSpec& v, A& a) {
 }
 
 template <typename A>
+void Visit(ResourceUndo& v, A& a) {
+  a("files", v.files);
+  a("old_oom", v.old_oom_score_adj);
+  a("new_oom", v.new_oom_score_adj);
+}
+
+template <typename A>
 void Visit(ContainerRecord& v, A& a) {
   a("id", v.id);
   a("sandbox", v.sandbox_id);
@@ -218,6 +225,8 @@ void Visit(ContainerRecord& v, A& a) {
   a("reason", v.reason);
   a("message", v.message);
   a("cgroup_parent", v.cgroup_parent);
+  a("resource_undo", v.resource_undo);
+  a("update_annotations", v.update_annotations);
 }
 
 class Writer {

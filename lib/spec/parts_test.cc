@@ -18,6 +18,7 @@
 #include "lib/spec/devices.h"
 #include "lib/spec/mount_sources.h"
 #include "lib/spec/node_facts.h"
+#include "lib/spec/resource_update.h"
 #include "lib/spec/resources.h"
 #include "lib/spec/rootfs.h"
 
@@ -184,7 +185,7 @@ TEST(BuildResources, MemoryAndSwap) {
       {100, 100, false, R"({"memory":{"limit":100}})", 0},
       {100, 150, false, R"({"memory":{"limit":100}})", 1},
       {100, -1, true, R"({"memory":{"limit":100,"swap":-1}})", 0},
-      {0, 150, true, R"({"memory":{"swap":150}})", 0},
+      {0, -1, true, R"({"memory":{"swap":-1}})", 0},
       {-1, 0, true, R"({"memory":{"limit":-1}})", 0},
       {-7, -7, true, R"({"memory":{"limit":-1,"swap":-1}})", 0},
   };
@@ -205,7 +206,76 @@ TEST(BuildResources, Cpu) {
   model::Resources resources;
   resources.cpu_quota = -5;
   resources.cpu_period = 100000;
-  EXPECT_EQ(BuildResources(resources, Node(), {})->json, R"({"cpu":{"period":100000,"quota":-1}})");
+  EXPECT_EQ(BuildResources(resources, Node(), {})->json, R"({"cpu":{"period":100000}})");
+  resources.cpu_quota = 5;
+  EXPECT_EQ(BuildResources(resources, Node(), {})->json, R"({"cpu":{"period":100000,"quota":5}})");
+}
+
+TEST(PlanResourceUpdate, HandsOverWhatIsTouchedAndBelongsTogether) {
+  const model::Resources current = {.cpu_period = 1000,
+                                    .cpu_quota = 500,
+                                    .cpu_shares = 2,
+                                    .memory_limit_bytes = 100,
+                                    .memory_swap_limit_bytes = 100,
+                                    .cpuset_cpus = "0"};
+  struct Case {
+    model::Resources wanted;
+    std::string json;
+  };
+  const std::vector<Case> cases = {
+      {{}, ""},
+      {{.cpu_shares = 9}, R"({"cpu":{"shares":9}})"},
+      {{.cpu_quota = 700}, R"({"cpu":{"period":1000,"quota":700}})"},
+      {{.cpu_period = 2000}, R"({"cpu":{"period":2000,"quota":500}})"},
+      {{.memory_limit_bytes = 200}, R"({"memory":{"limit":200,"swap":200}})"},
+      {{.memory_swap_limit_bytes = 150}, R"({"memory":{"limit":100,"swap":150}})"},
+      {{.cpuset_mems = "1"}, R"({"cpu":{"mems":"1"}})"},
+      {{.oom_score_adj = 5, .hugepage_limits = {{"2MB", 1}}}, ""},
+  };
+  for (const Case& c : cases) {
+    const auto update = PlanResourceUpdate(current, c.wanted, Node(), {});
+    ASSERT_TRUE(update.ok()) << update.status();
+    EXPECT_EQ(update->runtime_json, c.json);
+    EXPECT_FALSE(update->lifts_cpu_quota);
+  }
+  const auto update = PlanResourceUpdate(current, {.oom_score_adj = 5}, Node(), {});
+  EXPECT_EQ(update->oom_score_adj, 5);
+  EXPECT_EQ(update->resources_json, BuildResources(current, Node(), {})->json);
+}
+
+TEST(PlanResourceUpdate, LiftsTheCpuQuota) {
+  NodeFacts node = Node();
+  const model::Resources current = {.cpu_period = 1000, .cpu_quota = 500};
+  auto update = PlanResourceUpdate(current, {.cpu_quota = -1}, node, {});
+  EXPECT_TRUE(update->lifts_cpu_quota);
+  EXPECT_EQ(update->runtime_json, R"({"cpu":{"period":1000}})");
+  node.cgroup_v2 = true;
+  update = PlanResourceUpdate(current, {.cpu_quota = -1}, node, {});
+  EXPECT_EQ(update->runtime_json, R"({"cpu":{"period":1000,"quota":-1}})");
+}
+
+TEST(PlanResourceUpdate, ChecksWhatWouldBeInForce) {
+  const model::Resources current = {.memory_limit_bytes = 100, .memory_swap_limit_bytes = 150};
+  for (const model::Resources& wanted :
+       {model::Resources{.memory_limit_bytes = 200}, model::Resources{.memory_limit_bytes = 20},
+        model::Resources{.memory_swap_limit_bytes = 99}}) {
+    const auto update = PlanResourceUpdate(current, wanted, Node(), {.min_memory_bytes = 50});
+    EXPECT_TRUE(absl::IsInvalidArgument(update.status())) << update.status();
+  }
+}
+
+TEST(ResourceFiles, KeepWhatIsNoLimit) {
+  const auto config = ConfigWithResources(
+      R"({"hostname":"h","linux":{"resources":{"cpu":{"shares":1},"devices":[1],"pids":{"limit":3}}},)"
+      R"("process":{"args":["x"],"oomScoreAdj":1}})",
+      R"({"cpu":{"shares":2}})", 7);
+  EXPECT_EQ(*config, R"({"hostname":"h","linux":{"resources":{"cpu":{"shares":2},"devices":[1],)"
+                     R"("pids":{"limit":3}}},"process":{"args":["x"],"oomScoreAdj":7}})");
+  EXPECT_EQ(*ProcessWithOomScore(R"({"args":["x"]})", 7), R"({"args":["x"],"oomScoreAdj":7})");
+  for (const char* bad : {"", "[]", "{}", R"({"linux":{}})", R"({"linux":1,"process":{}})"}) {
+    EXPECT_TRUE(absl::IsDataLoss(ConfigWithResources(bad, "{}", 0).status())) << bad;
+  }
+  EXPECT_TRUE(absl::IsDataLoss(ProcessWithOomScore("3", 0).status()));
 }
 
 TEST(BuildResources, HugepagesWithoutController) {
@@ -236,6 +306,8 @@ TEST(BuildResources, Refusals) {
                 r.memory_swap_limit_bytes = 99;
               }),
               HasSubstr("below the memory limit"));
+  EXPECT_THAT(refusal([](R& r, N&) { r.memory_swap_limit_bytes = 99; }),
+              HasSubstr("without memory_limit_in_bytes"));
   EXPECT_THAT(refusal([](R& r, N&) { r.oom_score_adj = 1001; }), HasSubstr("oom_score_adj 1001"));
   EXPECT_THAT(refusal([](R& r, N&) { r.oom_score_adj = int64_t{1} << 40; }),
               HasSubstr("oom_score_adj"));

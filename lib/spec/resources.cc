@@ -23,8 +23,9 @@ Json BuildCpu(const model::Resources& resources) {
   if (resources.cpu_shares > 0) {
     cpu["shares"] = resources.cpu_shares;
   }
-  if (resources.cpu_quota != 0) {
-    cpu["quota"] = std::max<int64_t>(resources.cpu_quota, -1);
+  // Negative: no limit, which is what a cgroup begins with; not every runtime can write it.
+  if (resources.cpu_quota > 0) {
+    cpu["quota"] = resources.cpu_quota;
   }
   if (resources.cpu_period > 0) {
     cpu["period"] = resources.cpu_period;
@@ -68,6 +69,10 @@ absl::StatusOr<Json> BuildMemory(const model::Resources& resources, const NodeFa
     return absl::InvalidArgumentError(
         fmt::format("memory_swap_limit_in_bytes {} is below the memory limit {}, which it includes",
                     swap, limit));
+  }
+  if (swap > 0 && limit <= 0) {
+    return absl::InvalidArgumentError(
+        "memory_swap_limit_in_bytes is set without memory_limit_in_bytes, which it includes");
   }
   if (limit != 0) {
     memory["limit"] = std::max<int64_t>(limit, -1);
