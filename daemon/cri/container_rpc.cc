@@ -2,6 +2,7 @@
 #include "fmt/format.h"
 
 #include "daemon/cri/call.h"
+#include "daemon/cri/fields.h"
 #include "daemon/cri/list_filter.h"
 #include "daemon/cri/parse_container.h"
 #include "daemon/cri/render_container.h"
@@ -20,6 +21,15 @@ constexpr size_t kMaxRuntimeSpec = 16 << 20;
 absl::StatusOr<std::string> RuntimeService::Create(const base::OpContext& ctx,
                                                    const api::CreateContainerRequest& request) {
   ASSIGN_OR_RETURN(model::ContainerSpec spec, ParseContainer(request));
+  ASSIGN_OR_RETURN(const sandbox::SandboxPtr pod, deps_.sandboxes.Get(request.pod_sandbox_id()));
+  RETURN_IF_ERROR(CheckSandboxConfig(request.sandbox_config(), pod->spec));
+  if (const std::string& ref = request.config().image().image_ref(); !ref.empty()) {
+    ASSIGN_OR_RETURN(const auto wanted, deps_.images.Find(spec.image));
+    const auto referred = deps_.images.Find(ref);
+    if (!referred.ok() || (*referred)->id != wanted->id) {
+      return FieldError("config.image.image_ref", "is not the id of config.image.image");
+    }
+  }
   ASSIGN_OR_RETURN(const model::ContainerId id,
                    deps_.containers.Create(ctx, request.pod_sandbox_id(), std::move(spec)));
   return id.value();

@@ -84,6 +84,11 @@ absl::Status CheckAbsolutePath(std::string_view field, const std::string& value)
              : FieldError(field, fmt::format("'{}' is not an absolute path", OneLine(value)));
 }
 
+absl::Status CheckNotWindows(std::string_view field, const google::protobuf::Message& settings) {
+  return settings.ByteSizeLong() == 0 ? absl::OkStatus()
+                                      : FieldError(field, "is set; this node runs Linux");
+}
+
 absl::StatusOr<std::map<std::string, std::string>> ParseLabels(std::string_view field,
                                                                const ProtoPairs& pairs) {
   return ParsePairs(field, pairs, kMaxLabelBytes);

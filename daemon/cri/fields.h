@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "google/protobuf/map.h"
+#include "google/protobuf/message.h"
 #include "google/protobuf/repeated_ptr_field.h"
 
 namespace berth::cri {
@@ -40,6 +41,9 @@ absl::Status CheckName(std::string_view field, const std::string& value,
 
 // Begins with '/', holds no NUL.
 absl::Status CheckAbsolutePath(std::string_view field, const std::string& value);
+
+// Refuses settings for a Windows node. An empty message says nothing, and passes.
+absl::Status CheckNotWindows(std::string_view field, const google::protobuf::Message& settings);
 
 // Labels: at most kMaxLabelBytes each; annotations have no such limit. Both: keys not empty, no NUL
 // bytes, at most kMaxPairsBytes.

@@ -64,6 +64,9 @@ absl::StatusOr<std::string> ImageService::Pull(const base::OpContext& ctx,
   ASSIGN_OR_RETURN(const std::string name, ParseImageName(request.image()));
   ASSIGN_OR_RETURN(const std::optional<registry::Credentials> credentials,
                    ParseAuth(request.auth()));
+  if (credentials) {
+    RETURN_IF_ERROR(CheckServerAddress(request.auth().server_address(), name));
+  }
   return images_.Pull(ctx, name, credentials);
 }
 
@@ -72,6 +75,9 @@ grpc::Status ImageService::PullImage(grpc::ServerContext* context,
                                      api::PullImageResponse* response) {
   Call call("PullImage", Call::Kind::kChange, context);
   call.Note("image", request->image().image());
+  // All that there is to do with sandbox_config: nothing of a pull depends on the pod.
+  call.Note("ns", request->sandbox_config().metadata().namespace_());
+  call.Note("pod", request->sandbox_config().metadata().name());
   const absl::StatusOr<std::string> id = Pull(call.context(), *request);
   call.Note("id", id.value_or(""));
   response->set_image_ref(id.value_or(""));

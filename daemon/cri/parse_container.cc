@@ -24,6 +24,10 @@ absl::Status ParseImageSpec(const api::ContainerConfig& config, model::Container
   RETURN_IF_ERROR(CheckName("config.image.image", config.image().image(), kMaxImageNameBytes));
   RETURN_IF_ERROR(CheckWord("config.image.user_specified_image",
                             config.image().user_specified_image(), kMaxImageNameBytes));
+  // Every handler's containers stand on the same images.
+  RETURN_IF_ERROR(CheckWord("config.image.runtime_handler", config.image().runtime_handler()));
+  RETURN_IF_ERROR(
+      CheckWord("config.image.image_ref", config.image().image_ref(), kMaxImageNameBytes));
   spec.image = config.image().image();
   spec.user_specified_image = config.image().user_specified_image();
   ASSIGN_OR_RETURN(spec.image_annotations,
@@ -253,6 +257,7 @@ absl::StatusOr<model::ContainerSpec> ParseContainer(const api::CreateContainerRe
   if (!config.has_metadata()) {
     return FieldError("config.metadata", "is missing");
   }
+  RETURN_IF_ERROR(CheckNotWindows("config.windows", config.windows()));
   model::ContainerSpec spec;
   RETURN_IF_ERROR(CheckName("config.metadata.name", config.metadata().name()));
   spec.name = config.metadata().name();
@@ -270,6 +275,20 @@ absl::StatusOr<model::ContainerSpec> ParseContainer(const api::CreateContainerRe
   ASSIGN_OR_RETURN(spec.stop_signal, ParseSignal(config.stop_signal()));
   RETURN_IF_ERROR(ParseLinux(config.linux(), spec));
   return spec;
+}
+
+absl::Status CheckSandboxConfig(const api::PodSandboxConfig& config,
+                                const model::SandboxSpec& pod) {
+  const api::PodSandboxMetadata& metadata = config.metadata();
+  const auto check = [](const char* field, const std::string& said, const std::string& is) {
+    return said.empty() || said == is
+               ? absl::OkStatus()
+               : FieldError(fmt::format("sandbox_config.metadata.{}", field),
+                            fmt::format("is '{}', but the pod's is '{}'", OneLine(said, 64), is));
+  };
+  RETURN_IF_ERROR(check("name", metadata.name(), pod.name));
+  RETURN_IF_ERROR(check("namespace", metadata.namespace_(), pod.ns));
+  return check("uid", metadata.uid(), pod.uid);
 }
 
 absl::StatusOr<std::vector<std::string>> ParseCommand(

@@ -3,10 +3,9 @@
 // sources, limits) is lib/spec's and the services' to say, and what lib/spec cannot do yet (image
 // mounts, CDI devices, idmapped mounts) it refuses with kUnimplemented.
 //
-// Left out on purpose: CreateContainerRequest.sandbox_config, because the pod's own record has it;
-// Windows fields. Threads: pure functions. Errors: kInvalidArgument naming the field;
-// kUnimplemented: a user namespace. Limits: kMaxMounts, kMaxDevices, kMaxEnvs, kMaxGroups. Source:
-// CRI v1 ContainerConfig.
+// CreateContainerRequest.sandbox_config is not taken: the pod's own record has it. Threads: pure
+// functions. Errors: kInvalidArgument naming the field; kUnimplemented: a user namespace. Limits:
+// kMaxMounts, kMaxDevices, kMaxEnvs, kMaxGroups. Source: CRI v1 ContainerConfig.
 #pragma once
 
 #include <string>
@@ -16,6 +15,7 @@
 
 #include "daemon/cri/cri_api.h"
 #include "lib/model/container.h"
+#include "lib/model/sandbox.h"
 
 namespace berth::cri {
 
@@ -26,6 +26,10 @@ inline constexpr int kMaxEnvs =
 inline constexpr int kMaxGroups = 65536;  // NGROUPS_MAX
 
 absl::StatusOr<model::ContainerSpec> ParseContainer(const api::CreateContainerRequest& request);
+
+// kInvalidArgument when it names another pod than this one. What else it says may have changed
+// since RunPodSandbox (annotations do), and is not read.
+absl::Status CheckSandboxConfig(const api::PodSandboxConfig& config, const model::SandboxSpec& pod);
 
 // What Exec and ExecSync run: at least one word, none with a NUL.
 absl::StatusOr<std::vector<std::string>> ParseCommand(

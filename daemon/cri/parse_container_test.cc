@@ -209,6 +209,10 @@ TEST(ParseContainerTest, RefusesWhatIsMissingOrMalformed) {
   Check({
       {[](R& r) { r.clear_config(); }, "config is missing"},
       {[](R& r) { r.mutable_config()->clear_metadata(); }, "config.metadata is missing"},
+      {[](R& r) { r.mutable_config()->mutable_windows()->mutable_resources()->set_cpu_shares(1); },
+       "config.windows is set; this node runs Linux"},
+      {[](R& r) { r.mutable_config()->mutable_image()->set_runtime_handler("a\n"); },
+       "config.image.runtime_handler contains a control character"},
       {[](R& r) { r.mutable_config()->mutable_metadata()->clear_name(); },
        "config.metadata.name is missing"},
       {[](R& r) { r.mutable_config()->clear_image(); }, "config.image.image is missing"},
@@ -308,6 +312,20 @@ TEST(ParseContainerTest, RefusesSecurityAndResources) {
        },
        "config.linux.security_context.apparmor has the unknown profile_type 8"},
   });
+}
+
+TEST(ParseContainerTest, ThePodIsTheOneItSays) {
+  const model::SandboxSpec pod = {.name = "n", .uid = "u", .ns = "s"};
+  api::PodSandboxConfig config;
+  EXPECT_TRUE(CheckSandboxConfig(config, pod).ok());
+  config.mutable_metadata()->set_name("n");
+  config.mutable_metadata()->set_namespace_("s");
+  config.mutable_metadata()->set_uid("u");
+  (*config.mutable_annotations())["changed"] = "since";
+  EXPECT_TRUE(CheckSandboxConfig(config, pod).ok());
+  config.mutable_metadata()->set_uid("v");
+  EXPECT_EQ(CheckSandboxConfig(config, pod).message(),
+            "sandbox_config.metadata.uid is 'v', but the pod's is 'u'");
 }
 
 TEST(ParseContainerTest, CommandsHaveAProgram) {

@@ -3,9 +3,12 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "fmt/format.h"
 
 #include "daemon/cri/fields.h"
+#include "daemon/cri/text.h"
 #include "lib/base/status.h"
+#include "lib/oci/reference.h"
 
 namespace berth::cri {
 
@@ -43,7 +46,33 @@ absl::Status DecodeAuth(const std::string& encoded, registry::Credentials& crede
 
 absl::StatusOr<std::string> ParseImageName(const api::ImageSpec& image) {
   RETURN_IF_ERROR(CheckName("image.image", image.image(), kMaxImageNameBytes));
+  RETURN_IF_ERROR(ParseAnnotations("image.annotations", image.annotations()).status());
+  RETURN_IF_ERROR(
+      CheckWord("image.user_specified_image", image.user_specified_image(), kMaxImageNameBytes));
+  RETURN_IF_ERROR(CheckWord("image.image_ref", image.image_ref(), kMaxImageNameBytes));
+  // Every handler's containers stand on the same images.
+  RETURN_IF_ERROR(CheckWord("image.runtime_handler", image.runtime_handler()));
   return image.image();
+}
+
+absl::Status CheckServerAddress(const std::string& server_address, const std::string& image) {
+  RETURN_IF_ERROR(CheckWord("auth.server_address", server_address, kMaxImageNameBytes));
+  const absl::StatusOr<oci::Reference> reference = oci::Reference::Parse(image);
+  if (server_address.empty() || !reference.ok() || reference->is_short_name()) {
+    return absl::OkStatus();
+  }
+  // "https://index.docker.io/v1/", as `docker login` writes it.
+  const size_t scheme = server_address.find("://");
+  std::string host = server_address.substr(scheme == std::string::npos ? 0 : scheme + 3);
+  host = host.substr(0, host.find('/'));
+  if (host == "index.docker.io" || host == "registry-1.docker.io") {
+    host = "docker.io";
+  }
+  return host == reference->domain()
+             ? absl::OkStatus()
+             : FieldError("auth.server_address",
+                          fmt::format("is '{}', but the image is of '{}'", OneLine(host, 128),
+                                      reference->domain()));
 }
 
 absl::StatusOr<std::optional<registry::Credentials>> ParseAuth(const api::AuthConfig& auth) {

@@ -19,7 +19,11 @@ namespace berth::cri {
 absl::StatusOr<std::string> ParseImageName(const api::ImageSpec& image);
 
 // nullopt: none given. `auth` (base64 of "username:password") counts when username is empty.
-// server_address is informational: the credentials go to the image's own registry.
+// The credentials go to the image's own registry, which CheckServerAddress compares.
 absl::StatusOr<std::optional<registry::Credentials>> ParseAuth(const api::AuthConfig& auth);
+
+// Credentials that are said to be for another registry than the image's are not sent there:
+// kInvalidArgument. A short name belongs to no registry yet, and passes.
+absl::Status CheckServerAddress(const std::string& server_address, const std::string& image);
 
 }  // namespace berth::cri

@@ -69,5 +69,15 @@ TEST(ParseImageTest, RefusesWithoutTellingTheSecret) {
   }
 }
 
+TEST(ParseImageTest, CredentialsStayWithTheirRegistry) {
+  for (const char* server : {"", "quay.io", "https://quay.io/v2/"}) {
+    EXPECT_TRUE(CheckServerAddress(server, "quay.io/a/b:1").ok()) << server;
+  }
+  EXPECT_TRUE(CheckServerAddress("https://index.docker.io/v1/", "docker.io/library/a").ok());
+  EXPECT_TRUE(CheckServerAddress("quay.io", "busybox").ok());  // decided by registries.conf
+  EXPECT_EQ(CheckServerAddress("https://evil.example:5000/quay.io", "quay.io/a/b:1").message(),
+            "auth.server_address is 'evil.example:5000', but the image is of 'quay.io'");
+}
+
 }  // namespace
 }  // namespace berth::cri

@@ -114,6 +114,16 @@ absl::Status ParsePorts(const api::PodSandboxConfig& config, model::SandboxSpec&
   return absl::OkStatus();
 }
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+const std::string& OldSeccomp(const api::LinuxSandboxSecurityContext& context) {
+  return context.seccomp_profile_path();
+}
+#pragma GCC diagnostic pop
+
+// The user, groups, profiles and the read-only root are checked for sense and go no further: they
+// are for a pod's own process, and berth's pause runs nothing of the pod's, has no root file system
+// and is always confined. Containers say each what they want for themselves.
 absl::Status ParseSecurity(const api::LinuxSandboxSecurityContext& context,
                            model::SandboxSpec& spec) {
   const std::string field = "config.linux.security_context";
@@ -139,6 +149,7 @@ absl::Status ParseSecurity(const api::LinuxSandboxSecurityContext& context,
   if (context.has_seccomp()) {
     RETURN_IF_ERROR(ParseSeccomp(field + ".seccomp", context.seccomp()).status());
   }
+  RETURN_IF_ERROR(ParseSeccompText(field + ".seccomp_profile_path", OldSeccomp(context)).status());
   if (context.has_apparmor()) {
     RETURN_IF_ERROR(ParseApparmor(field + ".apparmor", context.apparmor()).status());
   }
@@ -170,6 +181,7 @@ absl::StatusOr<model::SandboxSpec> ParseSandbox(const api::RunPodSandboxRequest&
     return FieldError("config", "is missing");
   }
   const api::PodSandboxConfig& config = request.config();
+  RETURN_IF_ERROR(CheckNotWindows("config.windows", config.windows()));
   model::SandboxSpec spec;
   RETURN_IF_ERROR(ParseMetadata(config, spec));
   RETURN_IF_ERROR(CheckHostname(config.hostname()));

@@ -109,6 +109,10 @@ TEST(ParseSandboxTest, RefusesWhatIsMissingOrMalformed) {
   const Refused cases[] = {
       {[](R& r) { r.clear_config(); }, "config is missing"},
       {[](R& r) { r.mutable_config()->clear_metadata(); }, "config.metadata is missing"},
+      {[](R& r) {
+         r.mutable_config()->mutable_windows()->mutable_security_context()->set_host_process(true);
+       },
+       "config.windows is set; this node runs Linux"},
       {[](R& r) { r.mutable_config()->mutable_metadata()->clear_name(); },
        "config.metadata.name is missing"},
       {[](R& r) { r.mutable_config()->mutable_metadata()->clear_uid(); },

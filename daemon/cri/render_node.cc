@@ -46,7 +46,7 @@ api::RuntimeFeatures RenderFeatures() {
   api::RuntimeFeatures features;
   features.set_supplemental_groups_policy(true);
   features.set_user_namespaces_host_network(false);
-  features.set_mount_options(false);
+  features.set_mount_options(true);
   return features;
 }
 

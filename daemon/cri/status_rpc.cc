@@ -9,13 +9,16 @@
 
 namespace berth::cri {
 
-grpc::Status RuntimeService::Version(grpc::ServerContext*, const api::VersionRequest*,
+grpc::Status RuntimeService::Version(grpc::ServerContext* context,
+                                     const api::VersionRequest* request,
                                      api::VersionResponse* response) {
-  response->set_version("0.1.0");  // of the kubelet's interface, since it began
+  Call call("Version", Call::Kind::kRead, context);
+  call.Note("caller", request->version());  // there is one version to answer with
+  response->set_version("0.1.0");           // of the kubelet's interface, since it began
   response->set_runtime_name("berth");
   response->set_runtime_version(BERTH_VERSION);
   response->set_runtime_api_version("v1");
-  return grpc::Status::OK;
+  return call.End(absl::OkStatus());
 }
 
 std::string RuntimeService::NodeInfo() {

@@ -449,7 +449,19 @@ TEST(BuildContainerSpec, Refusals) {
        },
        kInvalid, "does not support recursive_read_only"},
       {"option", mount([](model::MountSpec& m) { m.options = {"rw"}; }), kInvalid,
-       "mount option 'rw'"},
+       "mount_options 'rw' is not supported"},
+      // The kernel or a runtime would ignore them.
+      {"sync", mount([](model::MountSpec& m) { m.options = {"sync"}; }), kInvalid, "'sync'"},
+      {"exec", mount([](model::MountSpec& m) { m.options = {"exec"}; }), kInvalid, "'exec'"},
+      {"atimes", mount([](model::MountSpec& m) {
+         m.options = {"noatime", "noexec", "strictatime"};
+       }),
+       kInvalid, "'noatime' and 'strictatime' contradict"},
+      {"host network",
+       [](World& w) { w.container.security.namespaces.network = NamespaceMode::kNode; }, kInvalid,
+       "namespace_options.network is NODE"},
+      {"host ipc", [](World& w) { w.container.security.namespaces.ipc = NamespaceMode::kNode; },
+       kInvalid, "namespace_options.ipc is NODE"},
       {"many volumes", [](World& w) { w.image.volumes.resize(1025, "/v"); }, kInvalid,
        "more than 1024 volumes"},
       {"no network", [](World& w) { w.change = [](SpecInputs& i) { i.namespaces.net.clear(); }; },

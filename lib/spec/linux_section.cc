@@ -87,6 +87,17 @@ absl::Status AddPidNamespace(const SpecInputs& inputs, Json& list,
 
 absl::StatusOr<Json> BuildNamespaces(const SpecInputs& inputs, std::vector<std::string>& warnings) {
   const model::NamespaceOptions& pod = inputs.sandbox.spec.namespaces;
+  const model::NamespaceOptions& own = inputs.container.security.namespaces;
+  // A container is in its pod's. The default of the request's field is POD, so saying nothing is
+  // no contradiction to a pod in the node's.
+  if (own.network == NamespaceMode::kNode && pod.network != NamespaceMode::kNode) {
+    return absl::InvalidArgumentError(
+        "namespace_options.network is NODE, but the pod has a network namespace of its own");
+  }
+  if (own.ipc == NamespaceMode::kNode && pod.ipc != NamespaceMode::kNode) {
+    return absl::InvalidArgumentError(
+        "namespace_options.ipc is NODE, but the pod has an IPC namespace of its own");
+  }
   Json list = Json::array();
   list.push_back(Namespace("mount", ""));
   if (pod.network != NamespaceMode::kNode) {

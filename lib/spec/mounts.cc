@@ -1,7 +1,7 @@
 #include "lib/spec/mounts.h"
 
 #include <algorithm>
-#include <set>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -88,13 +88,28 @@ void AddSystemdFileSystems(std::vector<Entry>& entries) {
   }
 }
 
-absl::Status CheckOption(const std::string& option) {
-  static const auto* const known = new std::set<std::string, std::less<>>{
-      "async",   "atime",    "dev",         "diratime", "dirsync",    "exec",
-      "noatime", "nodev",    "nodiratime",  "noexec",   "norelatime", "nostrictatime",
-      "nosuid",  "relatime", "strictatime", "suid",     "sync"};
-  if (known->count(option) == 0) {
-    return absl::InvalidArgumentError(fmt::format("mount option '{}' is not supported", option));
+// What a bind mount can have of its own. Not here: options of the whole file system (sync), which
+// the kernel would ignore; and those that take a flag of the source away (exec), which runc
+// ignores.
+constexpr const char* kOptions[] = {"noexec", "nosuid", "nodev", "nodiratime"};
+constexpr const char* kAtimeOptions[] = {"noatime", "relatime", "strictatime"};
+
+absl::Status CheckOptions(const std::vector<std::string>& options) {
+  const std::string* atime = nullptr;
+  for (const std::string& option : options) {
+    const auto is = [&](const char* name) { return option == name; };
+    if (std::any_of(std::begin(kAtimeOptions), std::end(kAtimeOptions), is)) {
+      if (atime != nullptr && *atime != option) {
+        return absl::InvalidArgumentError(
+            fmt::format("mount_options '{}' and '{}' contradict each other", *atime, option));
+      }
+      atime = &option;
+    } else if (std::none_of(std::begin(kOptions), std::end(kOptions), is)) {
+      return absl::InvalidArgumentError(fmt::format(
+          "mount_options '{}' is not supported; noexec, nosuid, nodev, nodiratime, noatime, "
+          "relatime and strictatime are",
+          option));
+    }
   }
   return absl::OkStatus();
 }
@@ -120,10 +135,7 @@ absl::Status CheckMount(const model::MountSpec& mount, const SpecInputs& inputs)
       return absl::InvalidArgumentError("the runtime handler does not support recursive_read_only");
     }
   }
-  for (const std::string& option : mount.options) {
-    RETURN_IF_ERROR(CheckOption(option));
-  }
-  return absl::OkStatus();
+  return CheckOptions(mount.options);
 }
 
 // Private, unless the mount would hold on to the layers that the daemon mounts later.
