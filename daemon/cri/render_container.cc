@@ -155,9 +155,15 @@ api::ContainerStatus RenderContainerStatus(const model::ContainerRecord& record,
 
 std::string ContainerInfo(const model::ContainerRecord& record, std::string_view runtime_spec) {
   const bool lives = record.state() != model::ContainerState::kExited;
-  return fmt::format(R"({{"sandboxID":{},"pid":{},"runtimeSpec":{},"privileged":{}}})",
-                     JsonString(record.sandbox_id.value()), lives ? record.pid : 0,
-                     runtime_spec.empty() ? "null" : runtime_spec, record.spec.security.privileged);
+  std::string annotations;
+  for (const auto& [key, value] : record.update_annotations) {
+    annotations +=
+        fmt::format("{}{}:{}", annotations.empty() ? "" : ",", JsonString(key), JsonString(value));
+  }
+  return fmt::format(
+      R"({{"sandboxID":{},"pid":{},"runtimeSpec":{},"privileged":{},"updateAnnotations":{{{}}}}})",
+      JsonString(record.sandbox_id.value()), lives ? record.pid : 0,
+      runtime_spec.empty() ? "null" : runtime_spec, record.spec.security.privileged, annotations);
 }
 
 }  // namespace berth::cri

@@ -1,7 +1,11 @@
 #include "daemon/cri/render_sandbox.h"
 
-#include "fmt/format.h"
+#include <optional>
 
+#include "fmt/format.h"
+#include "google/protobuf/util/json_util.h"
+
+#include "daemon/cri/render_container.h"
 #include "daemon/cri/text.h"
 
 namespace berth::cri {
@@ -13,6 +17,17 @@ void RenderMetadata(const model::SandboxSpec& spec, api::PodSandboxMetadata& met
   metadata.set_uid(spec.uid);
   metadata.set_namespace_(spec.ns);
   metadata.set_attempt(spec.attempt);
+}
+
+// As the CRI's message reads in JSON, so that what the kubelet sent can be compared.
+std::string ResourcesJson(const std::optional<model::Resources>& resources) {
+  std::string json;
+  google::protobuf::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  const bool ok =
+      resources &&
+      google::protobuf::util::MessageToJsonString(RenderResources(*resources), &json, options).ok();
+  return ok ? json : "null";
 }
 
 api::NamespaceMode RenderMode(model::NamespaceMode mode) {
@@ -82,10 +97,12 @@ api::PodSandboxStatus RenderSandboxStatus(const model::SandboxRecord& record) {
 
 std::string SandboxInfo(const model::SandboxRecord& record) {
   return fmt::format(
-      R"({{"pid":{},"hostname":{},"cgroup":{},"runtimeHandler":{},"cniAttachment":{}}})",
+      R"({{"pid":{},"hostname":{},"cgroup":{},"runtimeHandler":{},"cniAttachment":{},)"
+      R"("overhead":{},"resources":{}}})",
       record.pause_pid, JsonString(record.hostname), JsonString(record.cgroup),
       JsonString(record.spec.runtime_handler),
-      record.cni_attachment.empty() ? "null" : record.cni_attachment);
+      record.cni_attachment.empty() ? "null" : record.cni_attachment,
+      ResourcesJson(record.spec.overhead), ResourcesJson(record.spec.resources));
 }
 
 }  // namespace berth::cri

@@ -117,6 +117,9 @@ TEST(RenderSandboxTest, ListEntryAndInfo) {
   EXPECT_EQ(info["hostname"], "ho\"st");
   EXPECT_EQ(info["cniAttachment"]["network"], "n");
   EXPECT_TRUE(nlohmann::json::parse(SandboxInfo(Pod()))["cniAttachment"].is_null());
+  EXPECT_TRUE(info["resources"].is_null());
+  record.spec.resources = model::Resources{.cpu_shares = 2};
+  EXPECT_EQ(nlohmann::json::parse(SandboxInfo(record))["resources"]["cpu_shares"], "2");
 }
 
 TEST(RenderContainerTest, ReasonsInOrder) {
@@ -202,11 +205,13 @@ TEST(RenderContainerTest, MountsResourcesUserAndSignal) {
 TEST(RenderContainerTest, InfoIsJson) {
   model::ContainerRecord record = Container();
   record.spec.security.privileged = true;
+  record.update_annotations = {{"a", "\"b\""}, {"c", "d"}};
   const auto info = nlohmann::json::parse(ContainerInfo(record, R"({"ociVersion":"1.0.2"})"));
   EXPECT_EQ(info["sandboxID"], kPodId);
   EXPECT_EQ(info["pid"], 77);
   EXPECT_EQ(info["runtimeSpec"]["ociVersion"], "1.0.2");
   EXPECT_EQ(info["privileged"], true);
+  EXPECT_EQ(info["updateAnnotations"], nlohmann::json({{"a", "\"b\""}, {"c", "d"}}));
   const auto gone = nlohmann::json::parse(ContainerInfo(Exited(0, false), ""));
   EXPECT_EQ(gone["pid"], 0);
   EXPECT_TRUE(gone["runtimeSpec"].is_null());

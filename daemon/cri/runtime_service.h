@@ -1,10 +1,10 @@
 // RuntimeService: the CRI's runtime service. Each RPC is parse, call, render; what pods and
 // containers are is the services' business (lib/sandbox, lib/container).
 //
-// RPCs by file: sandbox_rpc.cc, container_rpc.cc, exec_rpc.cc, stats_rpc.cc, events_rpc.cc,
-// list_stream_rpc.cc, status_rpc.cc; those not served yet are in unserved_rpc.cc. Threads:
-// thread-safe; gRPC calls it on a thread per request, which may block for as long as the request
-// may. Ownership: borrows everything in RuntimeServiceDeps. Source: CRI v1 RuntimeService.
+// RPCs by file: sandbox_rpc.cc, container_rpc.cc, update_rpc.cc, exec_rpc.cc, stats_rpc.cc,
+// events_rpc.cc, list_stream_rpc.cc, status_rpc.cc; those not served yet are in unserved_rpc.cc.
+// Threads: thread-safe; gRPC calls it on a thread per request, which may block for as long as the
+// request may. Ownership: borrows everything in RuntimeServiceDeps. Source: CRI v1 RuntimeService.
 #pragma once
 
 #include <optional>
@@ -73,6 +73,9 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_RPC(ListContainers);
   BERTH_RPC(ReopenContainerLog);
 
+  BERTH_RPC(UpdateContainerResources);
+  BERTH_RPC(UpdatePodSandboxResources);
+
   BERTH_RPC(ExecSync);
 
   BERTH_STREAM_RPC(GetContainerEvents, GetEventsRequest, ContainerEventResponse);
@@ -87,7 +90,6 @@ class RuntimeService final : public api::RuntimeService::Service {
                    StreamPodSandboxStatsResponse);
 
   // Not served by this version.
-  BERTH_RPC(UpdateContainerResources);
   BERTH_RPC(Exec);
   BERTH_RPC(Attach);
   BERTH_RPC(PortForward);
@@ -96,7 +98,6 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_RPC(RestorePod);
   BERTH_RPC(ListMetricDescriptors);
   BERTH_RPC(ListPodSandboxMetrics);
-  BERTH_RPC(UpdatePodSandboxResources);
   BERTH_STREAM_RPC(StreamPodSandboxMetrics, StreamPodSandboxMetricsRequest,
                    StreamPodSandboxMetricsResponse);
 #undef BERTH_RPC
@@ -107,6 +108,9 @@ class RuntimeService final : public api::RuntimeService::Service {
                                   const api::RunPodSandboxRequest& request);
   absl::StatusOr<std::string> Create(const base::OpContext& ctx,
                                      const api::CreateContainerRequest& request);
+  absl::Status Update(const base::OpContext& ctx,
+                      const api::UpdateContainerResourcesRequest& request);
+  absl::Status Update(const api::UpdatePodSandboxResourcesRequest& request);
   absl::Status Exec(const base::OpContext& ctx, const api::ExecSyncRequest& request,
                     api::ExecSyncResponse& response);
   absl::StatusOr<bool> ResolveIds(const api::ContainerFilter& request, ContainerFilter& filter);

@@ -5,12 +5,6 @@
 
 namespace berth::cri {
 
-grpc::Status RuntimeService::UpdateContainerResources(grpc::ServerContext*,
-                                                      const api::UpdateContainerResourcesRequest*,
-                                                      api::UpdateContainerResourcesResponse*) {
-  return NotImplemented("UpdateContainerResources");
-}
-
 grpc::Status RuntimeService::Exec(grpc::ServerContext*, const api::ExecRequest*,
                                   api::ExecResponse*) {
   return NotImplemented("Exec");
@@ -52,12 +46,6 @@ grpc::Status RuntimeService::ListPodSandboxMetrics(grpc::ServerContext*,
                                                    const api::ListPodSandboxMetricsRequest*,
                                                    api::ListPodSandboxMetricsResponse*) {
   return NotImplemented("ListPodSandboxMetrics");
-}
-
-grpc::Status RuntimeService::UpdatePodSandboxResources(grpc::ServerContext*,
-                                                       const api::UpdatePodSandboxResourcesRequest*,
-                                                       api::UpdatePodSandboxResourcesResponse*) {
-  return NotImplemented("UpdatePodSandboxResources");
 }
 
 grpc::Status RuntimeService::StreamPodSandboxMetrics(

@@ -1,7 +1,7 @@
 // Container: one container in memory. Used by ContainerService alone.
 //
-// Threads: op_mu() serialises Start and Remove and may be held across I/O, but not over a grace
-// period; persist_mu_ orders writes of the record; state_mu_ is a leaf.
+// Threads: op_mu() serialises Start, UpdateResources and Remove and may be held across I/O, but not
+// over a grace period; persist_mu_ orders writes of the record; state_mu_ is a leaf.
 #pragma once
 
 #include <functional>

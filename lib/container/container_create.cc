@@ -38,8 +38,6 @@ int StopSignalOf(const model::ContainerSpec& spec, const oci::ImageConfig& image
   return model::ParseSignal(image.stop_signal).value_or(kDefaultStopSignal);
 }
 
-std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
 // The HOME among "K=V" strings is not known before the spec is built; the user's own, or the
 // image's, is what passwd should say.
 std::string PasswdHome(const model::ContainerSpec& spec, const oci::ImageConfig& image,
@@ -285,7 +283,7 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
   inputs.allowed_annotations = policy.allowed_annotations;
   inputs.privileged_without_host_devices = policy.privileged_without_host_devices;
   inputs.abilities = {handler->features.recursive_read_only, handler->features.idmap_mounts};
-  inputs.min_memory_bytes = cgroup::MemoryLimitMinimum(BaseName(handler->path));
+  inputs.min_memory_bytes = LimitsOf(*handler).min_memory_bytes;
   inputs.daemon_dirs = node_.daemon_dirs;
 
   ASSIGN_OR_RETURN(const std::optional<std::string> passwd,

@@ -53,6 +53,11 @@ void ContainerService::RecoverOne(model::ContainerRecord record) {
   index_.Insert(id, name, container);
   if (!finished) {
     Adopt(container);
+    if (const absl::Status undone = UndoUpdate(container); !undone.ok()) {
+      base::Log("container")
+          .warn("a change of resources that was cut off is not undone container={} error=\"{}\"",
+                container->id().Short(), undone.ToString());
+    }
   }
 }
 

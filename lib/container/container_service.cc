@@ -71,6 +71,11 @@ absl::StatusOr<runtime::OciRuntime> ContainerService::RuntimeOf(
                               .scratch_dir = deps_.paths.state()});
 }
 
+spec::ResourceLimits ContainerService::LimitsOf(const runtime::Handler& handler) {
+  const std::string program = handler.path.substr(handler.path.rfind('/') + 1);
+  return {.min_memory_bytes = cgroup::MemoryLimitMinimum(program)};
+}
+
 std::set<int64_t> ContainerService::LayersInUse() const {
   std::set<int64_t> layers;
   for (const Ptr& container : index_.All()) {

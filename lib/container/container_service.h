@@ -7,11 +7,11 @@
 // from its record alone; Create's undo, recovery and Remove are the same function. What happens to
 // a container is told on the EventBus.
 //
-// Locks: Container::op_mu_ serialises Start and Remove of one container; nobody holds it while
-// waiting for a grace period. Container::state_mu_ is a leaf: the record snapshot, the stop
-// deadline, the exit's condition variable. Threads: thread-safe; all but Get and List block.
-// Ownership: borrows everything in ContainerDeps. Source: CRI v1 RuntimeService, CreateContainer ..
-// ExecSync.
+// Locks: Container::op_mu_ serialises Start, UpdateResources and Remove of one container; nobody
+// holds it while waiting for a grace period. Container::state_mu_ is a leaf: the record snapshot,
+// the stop deadline, the exit's condition variable. Threads: thread-safe; all but Get and List
+// block. Ownership: borrows everything in ContainerDeps. Source: CRI v1 RuntimeService,
+// CreateContainer .. ExecSync.
 #pragma once
 
 #include <map>
@@ -37,8 +37,13 @@
 #include "lib/runtime/runtime_handlers.h"
 #include "lib/sandbox/sandbox_service.h"
 #include "lib/snapshot/overlay_snapshotter.h"
+#include "lib/spec/resources.h"
 #include "lib/store/paths.h"
 #include "lib/store/record_store.h"
+
+namespace berth::spec {
+struct ResourceUpdate;
+}
 
 namespace berth::container {
 
@@ -96,6 +101,13 @@ class ContainerService {
   absl::StatusOr<runtime::ExecResult> ExecSync(const base::OpContext& ctx, const std::string& id,
                                                const std::vector<std::string>& command,
                                                absl::Duration timeout);
+  // Changes the limits that `wanted` sets (0 or empty: no change) and keeps `annotations` with the
+  // record. All or nothing, also when berthd dies meanwhile. kNotFound; kInvalidArgument (limits
+  // that contradict each other or that the kernel does not take); kFailedPrecondition: exited, or
+  // a memory limit below what is in use. See container_update.cc.
+  absl::Status UpdateResources(const base::OpContext& ctx, const std::string& id,
+                               const model::Resources& wanted,
+                               const std::map<std::string, std::string>& annotations);
   // kFailedPrecondition: not running.
   absl::Status ReopenLog(const base::OpContext& ctx, const std::string& id);
 
@@ -141,11 +153,19 @@ class ContainerService {
   absl::Status KillAndWait(const base::OpContext& ctx, const Ptr& container);
   absl::Status KillLeftovers(const base::OpContext& ctx,
                              const model::ContainerRecord& record) const;
+  // container_update.cc; called with op_mu held, or before any request is served
+  absl::Status ApplyUpdate(const base::OpContext& ctx, const Ptr& container,
+                           const model::Resources& wanted, const spec::ResourceUpdate& update,
+                           const std::map<std::string, std::string>& annotations);
+  absl::Status WriteResources(const model::ContainerRecord& record,
+                              const spec::ResourceUpdate& update);
+  absl::Status UndoUpdate(const Ptr& container);
   // container_recovery.cc
   void RecoverOne(model::ContainerRecord record);
   void Adopt(const Ptr& container);
 
   absl::StatusOr<runtime::OciRuntime> RuntimeOf(const model::ContainerRecord& record) const;
+  static spec::ResourceLimits LimitsOf(const runtime::Handler& handler);
   std::vector<Ptr> OfSandbox(const model::SandboxId& id) const;
 
   const ContainerDeps deps_;

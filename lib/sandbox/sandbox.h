@@ -1,10 +1,11 @@
 // Sandbox: one pod in memory: its record snapshot and its pause's pidfd. Used by SandboxService
 // alone.
 //
-// Threads: op_mu() serialises Stop and Remove of the pod and may be held across I/O; state_mu_ is a
-// leaf.
+// Threads: op_mu() serialises Stop, UpdateResources and Remove of the pod and may be held across
+// I/O; state_mu_ is a leaf.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -39,6 +40,13 @@ class SandboxService::Sandbox {
     auto snapshot = std::make_shared<const model::SandboxRecord>(std::move(record));
     base::MutexLock lock(state_mu_);
     record_ = std::move(snapshot);
+  }
+  // Changes a copy and puts it in place: what else happens to the record meanwhile stays.
+  void Change(const std::function<void(model::SandboxRecord&)>& change) {
+    base::MutexLock lock(state_mu_);
+    auto changed = std::make_shared<model::SandboxRecord>(*record_);
+    change(*changed);
+    record_ = std::move(changed);
   }
   // The pod is being stopped, or its pause has ended: a pod without it is not ready. The record on
   // disk follows at the next Stop or start. False: it was not ready before.

@@ -15,6 +15,7 @@
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
 #include "lib/cni/orphans.h"
+#include "lib/model/resources.h"
 #include "lib/netns/namespace.h"
 #include "lib/netns/sysctl.h"
 #include "lib/sandbox/sandbox.h"
@@ -361,6 +362,27 @@ absl::Status SandboxService::Remove(const base::OpContext& ctx, const std::strin
     index_.Erase(sandbox.id().value(), sandbox.name());
     return true;
   });
+  return absl::OkStatus();
+}
+
+absl::Status SandboxService::UpdateResources(const std::string& id,
+                                             const model::Resources& overhead,
+                                             const model::Resources& resources) {
+  ASSIGN_OR_RETURN(const Ptr sandbox, index_.Find(id));
+  const std::string what = fmt::format("update pod sandbox '{}'", sandbox->id().value());
+  base::MutexLock lock(sandbox->op_mu());
+  if (sandbox->removed()) {
+    return absl::NotFoundError(fmt::format("{}: it was removed", what));
+  }
+  const auto merge = [&](model::SandboxRecord& record) {
+    model::SandboxSpec& spec = record.spec;
+    spec.overhead = model::MergeResources(spec.overhead.value_or(model::Resources()), overhead);
+    spec.resources = model::MergeResources(spec.resources.value_or(model::Resources()), resources);
+  };
+  model::SandboxRecord stored = *sandbox->record();
+  merge(stored);
+  RETURN_IF_ERROR(base::Annotate(deps_.records.Put(stored), what));
+  sandbox->Change(merge);
   return absl::OkStatus();
 }
 

@@ -78,6 +78,11 @@ class SandboxService {
   // Stops it if need be and removes all of it. Idempotent; unknown id: OK.
   absl::Status Remove(const base::OpContext& ctx, const std::string& id);
 
+  // Keeps what the kubelet says of the pod's resources (0 or empty: no change); the pod's cgroup is
+  // the kubelet's to write. kNotFound.
+  absl::Status UpdateResources(const std::string& id, const model::Resources& overhead,
+                               const model::Resources& resources);
+
   // Full id or unique prefix. kNotFound; kInvalidArgument when ambiguous or empty.
   absl::StatusOr<SandboxPtr> Get(const std::string& id) const;
   // Newest first, without those being made.

@@ -15,8 +15,10 @@ SERVED = {
     "Version", "Status", "RuntimeConfig", "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox",
     "PodSandboxStatus", "ListPodSandbox", "CreateContainer", "StartContainer", "StopContainer",
     "RemoveContainer", "ContainerStatus", "ListContainers", "ExecSync", "ReopenContainerLog", "ListImages",
-    "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo", "UpdateRuntimeConfig", "ContainerStats",
-    "ListContainerStats", "StreamContainerStats", "PodSandboxStats", "ListPodSandboxStats", "StreamPodSandboxStats"}
+    "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo", "UpdateRuntimeConfig",
+    "UpdateContainerResources", "UpdatePodSandboxResources", "ContainerStats", "ListContainerStats",
+    "StreamContainerStats", "PodSandboxStats", "ListPodSandboxStats", "StreamPodSandboxStats",
+    "GetContainerEvents", "StreamPodSandboxes", "StreamContainers", "StreamImages"}
 OTHERS = sorted(method.name for service in pb.DESCRIPTOR.services_by_name.values()
                 for method in service.methods if method.name not in SERVED)
 
