@@ -1,5 +1,6 @@
 #include "lib/oci/json.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -96,22 +97,51 @@ absl::StatusOr<std::string> JsonObject::String(const char* name) const {
   return value == nullptr ? std::string() : ToText(PathOf(name), *value);
 }
 
-absl::StatusOr<int64_t> JsonObject::Integer(const char* name) const {
-  const Json* value = Member(name);
-  if (value == nullptr) {
-    return 0;
-  }
-  if (value->is_number_unsigned()) {
-    const uint64_t number = *value->get_ptr<const uint64_t*>();
+absl::StatusOr<int64_t> JsonObject::ToInteger(const std::string& path, const Json& value) const {
+  if (value.is_number_unsigned()) {
+    const uint64_t number = *value.get_ptr<const uint64_t*>();
     if (number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) {
-      return Invalid(fmt::format("'{}' is too large", PathOf(name)));
+      return Invalid(fmt::format("'{}' is too large", path));
     }
     return static_cast<int64_t>(number);
   }
-  if (value->is_number_integer()) {
-    return *value->get_ptr<const int64_t*>();
+  if (value.is_number_integer()) {
+    return *value.get_ptr<const int64_t*>();
   }
-  return WrongType(PathOf(name), *value, "an integer");
+  return WrongType(path, value, "an integer");
+}
+
+absl::StatusOr<int64_t> JsonObject::Integer(const char* name) const {
+  const Json* value = Member(name);
+  return value == nullptr ? 0 : ToInteger(PathOf(name), *value);
+}
+
+absl::StatusOr<std::optional<bool>> JsonObject::Boolean(const char* name) const {
+  const Json* value = Member(name);
+  if (value == nullptr) {
+    return std::nullopt;
+  }
+  if (!value->is_boolean()) {
+    return WrongType(PathOf(name), *value, "true or false");
+  }
+  return value->get<bool>();
+}
+
+absl::StatusOr<std::vector<int64_t>> JsonObject::Integers(const char* name) const {
+  std::vector<int64_t> result;
+  const Json* value = Member(name);
+  if (value == nullptr) {
+    return result;
+  }
+  if (!value->is_array()) {
+    return WrongType(PathOf(name), *value, "an array");
+  }
+  for (const Json& element : *value) {
+    ASSIGN_OR_RETURN(const int64_t number,
+                     ToInteger(fmt::format("{}[{}]", PathOf(name), result.size()), element));
+    result.push_back(number);
+  }
+  return result;
 }
 
 absl::StatusOr<std::vector<std::string>> JsonObject::Strings(const char* name) const {
@@ -206,6 +236,15 @@ absl::StatusOr<std::vector<JsonObject>> JsonObject::Objects(const char* name,
     result.push_back(JsonObject(element, path + "."));
   }
   return result;
+}
+
+absl::Status JsonObject::CheckNames(std::initializer_list<std::string_view> known) const {
+  for (const auto& [key, element] : json_->items()) {
+    if (std::find(known.begin(), known.end(), key) == known.end()) {
+      return Invalid(fmt::format("'{}' is not known", PathOf(Printable(key, 80).c_str())));
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace berth::oci

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -39,8 +40,11 @@ class JsonObject {
   absl::StatusOr<std::string> String(const char* name) const;
   // Absent: 0. Fractions and numbers beyond int64 are refused.
   absl::StatusOr<int64_t> Integer(const char* name) const;
+  // Absent: nullopt.
+  absl::StatusOr<std::optional<bool>> Boolean(const char* name) const;
   // Absent: empty.
   absl::StatusOr<std::vector<std::string>> Strings(const char* name) const;
+  absl::StatusOr<std::vector<int64_t>> Integers(const char* name) const;
   absl::StatusOr<std::map<std::string, std::string>> StringMap(const char* name) const;
   // The member names of an object, sorted; whatever their values. Absent: empty.
   absl::StatusOr<std::vector<std::string>> Keys(const char* name) const;
@@ -48,6 +52,9 @@ class JsonObject {
   absl::StatusOr<std::optional<JsonObject>> Object(const char* name) const;
   // An array of objects; kOutOfRange above max_count. Absent: empty.
   absl::StatusOr<std::vector<JsonObject>> Objects(const char* name, size_t max_count) const;
+
+  // kInvalidArgument: a member with another name.
+  absl::Status CheckNames(std::initializer_list<std::string_view> known) const;
 
  private:
   JsonObject(const nlohmann::json& json, std::string path) : json_(&json), path_(std::move(path)) {}
@@ -57,6 +64,7 @@ class JsonObject {
   absl::Status WrongType(const std::string& path, const nlohmann::json& value,
                          const char* wanted) const;
   absl::StatusOr<std::string> ToText(const std::string& path, const nlohmann::json& value) const;
+  absl::StatusOr<int64_t> ToInteger(const std::string& path, const nlohmann::json& value) const;
 
   const nlohmann::json* json_;
   std::string path_;  // "" at the root, else with a trailing dot
