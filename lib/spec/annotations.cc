@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <string_view>
 
-#include "absl/status/status.h"
 #include "fmt/format.h"
 
 namespace berth::spec {
@@ -22,8 +21,16 @@ bool HasAnyPrefix(std::string_view key, std::initializer_list<std::string_view> 
 
 // What an OCI runtime or one of its hooks takes for an order.
 bool IsRuntimeOrder(std::string_view key) {
-  return HasAnyPrefix(key, {"org.systemd.property.", "run.oci.", "org.criu.", "io.katacontainers.",
-                            "krun.", "module.wasm.image/", "dev.gvisor.", "nvidia.cdi.k8s.io/"});
+  return HasAnyPrefix(
+      key, {"org.systemd.property.", "run.oci.", "org.criu.", "io.katacontainers.", "krun.",
+            "module.wasm.image/", "dev.gvisor.", "nvidia.cdi.k8s.io/", "cdi.k8s.io/"});
+}
+
+// Classes of cache, memory bandwidth and disk use, which this daemon has none of.
+bool IsClassRequest(std::string_view key) {
+  return key == "io.kubernetes.cri.rdt-class" || key == "io.kubernetes.cri.blockio-class" ||
+         HasAnyPrefix(
+             key, {"rdt.resources.beta.kubernetes.io/", "blockio.resources.beta.kubernetes.io/"});
 }
 
 bool IsReserved(std::string_view key) {
@@ -42,17 +49,23 @@ bool IsAllowed(std::string_view key, const std::vector<std::string>& allowed) {
   });
 }
 
-absl::Status Merge(const Annotations& from, const SpecInputs& inputs, Annotations& into,
-                   std::vector<std::string>& warnings) {
+void Merge(const Annotations& from, const SpecInputs& inputs, Annotations& into,
+           std::vector<std::string>& warnings) {
+  // A container's own CDI annotations come from the kubelet and have been obeyed already; a pod's
+  // come from its author, and some OCI runtimes would obey those too.
+  const bool is_container = &from == &inputs.container.annotations;
   for (const auto& [key, value] : from) {
-    if (HasPrefix(key, "cdi.k8s.io/")) {
-      return absl::UnimplementedError(
-          fmt::format("annotation '{}': CDI devices are not supported", key));
-    }
     if (IsReserved(key)) {
       continue;
     }
+    if (IsClassRequest(key)) {
+      warnings.push_back(
+          fmt::format("annotation '{}' has no effect: this node has no such classes", key));
+    }
     if (IsRuntimeOrder(key) && !IsAllowed(key, inputs.allowed_annotations)) {
+      if (is_container && HasPrefix(key, "cdi.k8s.io/")) {
+        continue;
+      }
       warnings.push_back(
           fmt::format("annotation '{}' is not passed on: the runtime handler's allowed_annotations "
                       "does not list it",
@@ -61,7 +74,6 @@ absl::Status Merge(const Annotations& from, const SpecInputs& inputs, Annotation
     }
     into[key] = value;
   }
-  return absl::OkStatus();
 }
 
 // Only digits go into the unit's property.
@@ -80,15 +92,12 @@ void AddSystemdProperties(const SpecInputs& inputs, Annotations& annotations) {
 
 }  // namespace
 
-absl::StatusOr<Annotations> BuildAnnotations(const SpecInputs& inputs,
-                                             std::vector<std::string>& warnings) {
+Annotations BuildAnnotations(const SpecInputs& inputs, std::vector<std::string>& warnings) {
   const model::SandboxSpec& pod = inputs.sandbox.spec;
   Annotations annotations;
   for (const Annotations* from :
        {&pod.annotations, &inputs.container.labels, &inputs.container.annotations}) {
-    if (const absl::Status status = Merge(*from, inputs, annotations, warnings); !status.ok()) {
-      return status;
-    }
+    Merge(*from, inputs, annotations, warnings);
   }
   if (inputs.systemd_cgroup) {
     AddSystemdProperties(inputs, annotations);

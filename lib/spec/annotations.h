@@ -11,15 +11,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-
 #include "lib/spec/container_spec.h"
 
 namespace berth::spec {
 
-// Adds a warning for every annotation held back. kUnimplemented: CDI devices asked for by
-// annotation.
-absl::StatusOr<std::map<std::string, std::string>> BuildAnnotations(
-    const SpecInputs& inputs, std::vector<std::string>& warnings);
+// Adds a warning for every annotation held back, and for those that ask in vain (blockio and RDT
+// classes). CDI annotations of the container itself are not passed on: the daemon has obeyed them.
+std::map<std::string, std::string> BuildAnnotations(const SpecInputs& inputs,
+                                                    std::vector<std::string>& warnings);
 
 }  // namespace berth::spec

@@ -24,15 +24,43 @@ constexpr char kOciVersion[] = "1.0.2";
 constexpr size_t kMaxImageVolumes = 1024;
 
 absl::Status CheckSupported(const SpecInputs& inputs) {
-  const model::ContainerSpec& container = inputs.container;
-  if (!container.cdi_devices.empty()) {
-    return absl::UnimplementedError(
-        fmt::format("CDI device '{}': CDI devices are not supported", container.cdi_devices[0]));
-  }
-  if (container.security.privileged && !inputs.sandbox.spec.privileged) {
+  if (inputs.container.security.privileged && !inputs.sandbox.spec.privileged) {
     return absl::InvalidArgumentError("a privileged container needs a privileged pod");
   }
   return absl::OkStatus();
+}
+
+// "K=V" in the place of an earlier K, else at the end.
+void SetVariable(const std::string& variable, std::vector<std::string>& env) {
+  const std::string key = variable.substr(0, variable.find('=') + 1);
+  const auto old = std::find_if(env.begin(), env.end(), [&](const std::string& entry) {
+    return entry.compare(0, key.size(), key) == 0;
+  });
+  if (old != env.end()) {
+    *old = variable;
+  } else {
+    env.push_back(variable);
+  }
+}
+
+Json BuildHooks(const model::Hooks& hooks) {
+  Json json = Json::object();
+  for (const auto& [stage, list] : hooks) {
+    for (const model::Hook& hook : list) {
+      Json entry = {{"path", hook.path}};
+      if (!hook.args.empty()) {
+        entry["args"] = hook.args;
+      }
+      if (!hook.env.empty()) {
+        entry["env"] = hook.env;
+      }
+      if (hook.timeout_seconds > 0) {
+        entry["timeout"] = hook.timeout_seconds;
+      }
+      json[stage].push_back(std::move(entry));
+    }
+  }
+  return json;
 }
 
 Json BuildRlimits(const SpecInputs& inputs, std::vector<std::string>& warnings) {
@@ -79,6 +107,9 @@ absl::StatusOr<Json> BuildProcess(const SpecInputs& inputs, std::vector<std::str
   });
   if (IsSystemd(args) && !is_told) {
     env.push_back("container=berth");  // how systemd knows where it runs
+  }
+  for (const std::string& variable : inputs.edits.env) {
+    SetVariable(variable, env);
   }
   ASSIGN_OR_RETURN(std::string cwd, AssembleCwd(inputs.container, inputs.image));
   Json process = {{"args", std::move(args)},
@@ -158,7 +189,7 @@ absl::StatusOr<SpecOutput> BuildContainerSpec(const SpecInputs& inputs) {
   ASSIGN_OR_RETURN(output.rootfs_dirs, RootfsDirs(inputs, process["cwd"].get<std::string>()));
   ASSIGN_OR_RETURN(const Json linux, BuildLinux(inputs, Json::parse(resources.json),
                                                 mounts.rootfs_propagation, output.warnings));
-  ASSIGN_OR_RETURN(const auto annotations, BuildAnnotations(inputs, output.warnings));
+  const auto annotations = BuildAnnotations(inputs, output.warnings);
 
   Json root = {
       {"ociVersion", kOciVersion},
@@ -168,6 +199,9 @@ absl::StatusOr<SpecOutput> BuildContainerSpec(const SpecInputs& inputs) {
       {"annotations", annotations}};
   if (!inputs.namespaces.uts.empty() && !inputs.sandbox.hostname.empty()) {
     root["hostname"] = inputs.sandbox.hostname;
+  }
+  if (Json hooks = BuildHooks(inputs.edits.hooks); !hooks.empty()) {
+    root["hooks"] = std::move(hooks);
   }
   ASSIGN_OR_RETURN(output.process_json, Dump(process));
   ASSIGN_OR_RETURN(std::string linux_text, Dump(linux));

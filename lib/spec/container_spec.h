@@ -5,13 +5,14 @@
 //   ResolveUser, PasswdWithUser        (user.h)           who the process is
 //   PrepareMountSources                (mount_sources.h)  makes and resolves bind sources
 //   ResolveDevices, ListHostDevices    (devices.h, node_facts.h)
+//   PrepareEdits                       (edits.h)          looks up what CDI devices name
 //   security::GrantCapabilities, security::SeccompPolicy  as values into SpecInputs
 //   BuildContainerSpec                                    pure
 //   PrepareRootfs                      (rootfs.h)         makes SpecOutput::rootfs_dirs
 //
 // Errors: kInvalidArgument: the request contradicts itself or cannot be met here, naming the field;
-// kUnimplemented: it asks for what this build does not do (CDI devices, image mounts, id-mapped
-// mounts without the runtime's help). Nothing is ignored silently: what is met only in part
+// kUnimplemented: it asks for what this build does not do (id-mapped mounts without the runtime's
+// help). Nothing is ignored silently: what is met only in part
 // (clamped) is in SpecOutput::warnings.
 // Threads: pure. Limits: those of the request, and of process.h.
 // Source: OCI runtime-spec 1.0.2 config.md, config-linux.md; CRI v1 ContainerConfig.
@@ -24,6 +25,7 @@
 #include "absl/status/statusor.h"
 
 #include "lib/model/container.h"
+#include "lib/model/edits.h"
 #include "lib/model/sandbox.h"
 #include "lib/oci/image.h"
 #include "lib/spec/devices.h"
@@ -55,7 +57,8 @@ struct RuntimeAbilities {
 };
 
 struct SpecInputs {
-  // Borrowed for the call.
+  // Borrowed for the call. The mounts are prepared: each one's host_path is what to mount, also
+  // that of an image.
   const model::ContainerSpec& container;
   const model::SandboxRecord& sandbox;
   const oci::ImageConfig& image;
@@ -78,8 +81,15 @@ struct SpecInputs {
   // empty), kTarget joins `pid`, kContainer makes a new one, kNode uses the host's.
   NamespacePaths namespaces;
   PodFiles pod_files;
-  std::vector<Device> devices;           // ResolveDevices(container.devices)
+  // PrepareEdits(edits), then ResolveDevices(container.devices): the first one on a
+  // path counts.
+  std::vector<Device> devices;
   std::vector<HostDevice> host_devices;  // ListHostDevices("/dev"); used when privileged
+
+  // From CDI devices and OCI hooks. Variables and mounts replace what the request says of the same
+  // name or place. `devices` and `additional_gids` are not looked at: the first are above, the
+  // second belong into `user`.
+  model::ContainerEdits edits;
 
   // From lib/security, e.g. "CAP_CHOWN".
   std::vector<std::string> capabilities;          // bounding, permitted and effective

@@ -133,9 +133,37 @@ void Mounts(World& world) {
   model::MountSpec& rro = mount("/rro", "/mnt/rro");
   rro.readonly = rro.recursive_readonly = true;
   mount("/options", "/mnt/options").options = {"noexec", "nosuid"};
+  mount("/model", "/run/berth/containers/c/volumes/10/sub").image = "model:1";
   world.change = [](SpecInputs& inputs) {
     inputs.pod_files.hosts = "/etc/hosts";
     inputs.passwd_path = "/run/berth/c/passwd";
+  };
+}
+
+// What a CDI device and two OCI hooks add.
+void Edits(World& world) {
+  world.container.envs = {{"MODE", "request"}};
+  world.container.devices = {{"/dev/fuse", "/dev/fuse", "rw"}};
+  world.container.mounts = {{.container_path = "/data", .host_path = "/mnt/data"},
+                            {.container_path = "/lib/driver", .host_path = "/mnt/other"}};
+  world.user.supplemental_groups = {0, 44};
+  world.change = [](SpecInputs& inputs) {
+    const auto device = [](std::string path, char type, std::string access) {
+      return Device{.host = {.path = path, .type = type, .major = 195, .minor = 3, .mode = 0600},
+                    .container_path = path,
+                    .access = std::move(access)};
+    };
+    // The request's own /dev/fuse comes last: that of the edit counts.
+    inputs.devices = {device("/dev/fuse", 'u', "rwm"), device("/dev/quiet", 'b', ""),
+                      device("/dev/pipe", 'p', "rwm"), device("/dev/fuse", 'c', "rw")};
+    inputs.edits.env = {"MODE=edit", "NEW=1", "NEW=2"};
+    inputs.edits.mounts = {{"/usr/lib/driver", "/lib/driver/", "", {"ro", "nosuid"}},
+                           {"/usr/lib/hosts", "/etc/resolv.conf", "none", {"bind", "ro"}},
+                           {"tmpfs", "/scratch", "tmpfs", {"size=1m"}}};
+    inputs.edits.hooks = {
+        {"createContainer", {{"/usr/bin/ldconfig", {"ldconfig", "-r"}, {"A=B"}, 5}}},
+        {"poststop", {{"/usr/bin/a", {}, {}, 0}, {"/usr/bin/b", {}, {}, 0}}}};
+    inputs.edits.intel_rdt = model::IntelRdt{"gold", "L3:0=f", "", true, false};
   };
 }
 
@@ -287,11 +315,14 @@ const std::vector<Case>& Cases() {
          w.container.command = {"/sbin/init"};
          w.node.cgroup_v2 = true;
        }},
+      {"edits", Edits},
       {"annotations",
        [](World& w) {
          w.sandbox.spec.annotations = {{"org.systemd.property.ExecStart", "x"},
                                        {"run.oci.keep_original_groups", "1"},
                                        {"team", "pod"},
+                                       {"cdi.k8s.io/by-the-author", "vendor.com/gpu=all"},
+                                       {"rdt.resources.beta.kubernetes.io/pod", "gold"},
                                        {"color", "blue"}};
          w.container.labels = {{"io.kubernetes.container.name", "app"}};
          w.container.annotations = {{"team", "container"},
@@ -300,7 +331,8 @@ const std::vector<Case>& Cases() {
                                     {"io.container.manager", "forged"},
                                     {"run.oci.handler", "wasm"},
                                     {"run.oci.handlerX", "no"},
-                                    {"krun.cpus", "2"}};
+                                    {"krun.cpus", "2"},
+                                    {"cdi.k8s.io/by-the-kubelet", "vendor.com/gpu=0"}};
          w.change = [](SpecInputs& inputs) {
            inputs.allowed_annotations = {"run.oci.handler", "krun.*"};
          };
@@ -403,10 +435,11 @@ TEST(BuildContainerSpec, Refusals) {
   };
   using P = model::MountPropagation;
   const std::vector<Refusal> refusals = {
-      {"cdi", [](World& w) { w.container.cdi_devices = {"vendor.com/gpu=0"}; }, kUnimplemented,
-       "CDI device 'vendor.com/gpu=0'"},
-      {"cdi annotation", [](World& w) { w.container.annotations["cdi.k8s.io/x"] = "v/c=0"; },
-       kUnimplemented, "'cdi.k8s.io/x'"},
+      {"edited mount on the root",
+       [](World& w) {
+         w.change = [](SpecInputs& inputs) { inputs.edits.mounts = {{"/x", "/", "", {}}}; };
+       },
+       kInvalid, "CDI mount on '/': the root itself"},
       {"privileged", [](World& w) { w.container.security.privileged = true; }, kInvalid,
        "needs a privileged pod"},
       {"no command",
@@ -416,8 +449,16 @@ TEST(BuildContainerSpec, Refusals) {
          w.image.cmd.clear();
        },
        kInvalid, "no command specified"},
-      {"image mount", mount([](model::MountSpec& m) { m.image = "busybox"; }), kUnimplemented,
-       "mount on '/data': mounts of images"},
+      {"image mount with two ways", mount([](model::MountSpec& m) {
+         m.image = "busybox";
+         m.propagation = P::kBidirectional;
+       }),
+       kInvalid, "mount on '/data': an image cannot pass mounts on"},
+      {"programs of an image mount", mount([](model::MountSpec& m) {
+         m.image = "busybox";
+         m.options = {"exec"};
+       }),
+       kInvalid, "mount option 'exec': images are mounted without it"},
       {"idmap", mount([](model::MountSpec& m) {
          m.uid_mappings = m.gid_mappings = {{1, 0, 1}};
        }),

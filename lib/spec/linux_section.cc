@@ -141,6 +141,25 @@ Json RenderDevice(const HostDevice& device, const std::string& path) {
           {"gid", device.gid}};
 }
 
+Json RenderRdt(const model::IntelRdt& rdt) {
+  Json json = Json::object();
+  const auto add = [&](const char* name, const std::string& value) {
+    if (!value.empty()) {
+      json[name] = value;
+    }
+  };
+  add("closID", rdt.clos_id);
+  add("l3CacheSchema", rdt.l3_cache_schema);
+  add("memBwSchema", rdt.mem_bw_schema);
+  if (rdt.enable_cmt) {
+    json["enableCMT"] = true;
+  }
+  if (rdt.enable_mbm) {
+    json["enableMBM"] = true;
+  }
+  return json;
+}
+
 // Sets `devices` and the rules of the device cgroup. The runtimes add the usual ones (null, zero,
 // ...) themselves.
 void AddDevices(const SpecInputs& inputs, Json& linux, Json& resources) {
@@ -154,9 +173,10 @@ void AddDevices(const SpecInputs& inputs, Json& linux, Json& resources) {
       continue;
     }
     devices.push_back(RenderDevice(device.host, device.container_path));
-    if (!all) {
+    const bool has_numbers = device.host.type != 'p';
+    if (!all && has_numbers && !device.access.empty()) {
       rules.push_back({{"allow", true},
-                       {"type", std::string(1, device.host.type)},
+                       {"type", device.host.type == 'b' ? "b" : "c"},
                        {"major", device.host.major},
                        {"minor", device.host.minor},
                        {"access", device.access}});
@@ -232,6 +252,9 @@ absl::StatusOr<Json> BuildLinux(const SpecInputs& inputs, Json resources,
   RETURN_IF_ERROR(AddHiddenPaths(inputs, linux));
   if (!rootfs_propagation.empty()) {
     linux["rootfsPropagation"] = rootfs_propagation;
+  }
+  if (inputs.edits.intel_rdt) {
+    linux["intelRdt"] = RenderRdt(*inputs.edits.intel_rdt);
   }
   if (!inputs.mount_selinux_label.empty() && !inputs.container.security.privileged) {
     linux["mountLabel"] = inputs.mount_selinux_label;

@@ -115,8 +115,8 @@ absl::Status CheckOptions(const std::vector<std::string>& options) {
 }
 
 absl::Status CheckMount(const model::MountSpec& mount, const SpecInputs& inputs) {
-  if (!mount.image.empty()) {
-    return absl::UnimplementedError("mounts of images are not supported");
+  if (!mount.image.empty() && mount.propagation == MountPropagation::kBidirectional) {
+    return absl::InvalidArgumentError("an image cannot pass mounts on to the node");
   }
   if (mount.uid_mappings.empty() != mount.gid_mappings.empty()) {
     return absl::InvalidArgumentError("uid and gid mappings must be given together");
@@ -161,6 +161,17 @@ void RaisePropagation(const std::string& option, std::string& rootfs_propagation
   }
 }
 
+// What an image is mounted with, whatever the request says: nothing in it can be written, run as a
+// program, or used as a device, and nothing is ever mounted in it that could propagate.
+Entry ImageMount(const model::MountSpec& mount, std::string source, std::string destination) {
+  Entry entry = Bind(std::move(source), std::move(destination),
+                     {"rprivate", "ro", "nosuid", "nodev", "noexec"});
+  entry.uid_mappings = mount.uid_mappings;
+  entry.gid_mappings = mount.gid_mappings;
+  entry.options.insert(entry.options.end(), mount.options.begin(), mount.options.end());
+  return entry;
+}
+
 absl::StatusOr<Entry> RequestedMount(const model::MountSpec& mount, const SpecInputs& inputs,
                                      std::string& rootfs_propagation) {
   RETURN_IF_ERROR(CheckMount(mount, inputs));
@@ -169,6 +180,9 @@ absl::StatusOr<Entry> RequestedMount(const model::MountSpec& mount, const SpecIn
                    CleanAbsolutePath(mount.container_path, "container path"));
   if (destination == "/") {
     return absl::InvalidArgumentError("the root itself cannot be mounted over");
+  }
+  if (!mount.image.empty()) {
+    return ImageMount(mount, std::move(source), std::move(destination));
   }
   const std::string propagation = PropagationOption(mount, inputs);
   RaisePropagation(propagation, rootfs_propagation);
@@ -183,6 +197,44 @@ absl::StatusOr<Entry> RequestedMount(const model::MountSpec& mount, const SpecIn
   }
   entry.options.insert(entry.options.end(), mount.options.begin(), mount.options.end());
   return entry;
+}
+
+// A mount of a CDI device. One of no type is a bind: files from before CDI 0.4 cannot say so.
+absl::StatusOr<Entry> EditedMount(const model::MountEdit& edit) {
+  ASSIGN_OR_RETURN(std::string destination,
+                   CleanAbsolutePath(edit.container_path, "container path"));
+  if (destination == "/") {
+    return absl::InvalidArgumentError("the root itself cannot be mounted over");
+  }
+  Entry entry = {.destination = std::move(destination),
+                 .type = edit.type,
+                 .source = edit.host_path,
+                 .options = edit.options,
+                 .uid_mappings = {},
+                 .gid_mappings = {}};
+  const bool says_bind =
+      std::any_of(entry.options.begin(), entry.options.end(),
+                  [](const std::string& option) { return option == "bind" || option == "rbind"; });
+  if (entry.type.empty()) {
+    entry.type = "bind";
+    if (!says_bind) {
+      entry.options.insert(entry.options.begin(), "rbind");
+    }
+  }
+  return entry;
+}
+
+absl::Status AddEditedMounts(const SpecInputs& inputs, std::vector<Entry>& entries) {
+  for (const model::MountEdit& edit : inputs.edits.mounts) {
+    auto entry = EditedMount(edit);
+    if (!entry.ok()) {
+      return base::Annotate(entry.status(), fmt::format("CDI mount on '{}'", edit.container_path));
+    }
+    std::erase_if(entries,
+                  [&](const Entry& other) { return other.destination == entry->destination; });
+    entries.push_back(*std::move(entry));
+  }
+  return absl::OkStatus();
 }
 
 // A default gives way to a mount on its place, and below /dev, /sys and /run to a mount on those.
@@ -242,6 +294,7 @@ absl::StatusOr<MountPlan> PlanMounts(const SpecInputs& inputs, bool is_systemd) 
                                [&](const Entry& entry) { return IsOverridden(entry, requested); }),
                 entries.end());
   entries.insert(entries.end(), requested.begin(), requested.end());
+  RETURN_IF_ERROR(AddEditedMounts(inputs, entries));
   const auto depth = [](const Entry& entry) {
     return std::count(entry.destination.begin(), entry.destination.end(), '/');
   };
