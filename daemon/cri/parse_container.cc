@@ -73,7 +73,12 @@ absl::Status CheckMountSource(const std::string& field, const api::Mount& mount)
                : FieldError(field + ".image_sub_path", "is set, but image is not");
   }
   RETURN_IF_ERROR(CheckName(field + ".image.image", mount.image().image(), kMaxImageNameBytes));
-  RETURN_IF_ERROR(CheckNoNul(field + ".image_sub_path", mount.image_sub_path()));
+  const std::string& sub_path = mount.image_sub_path();
+  RETURN_IF_ERROR(CheckNoNul(field + ".image_sub_path", sub_path));
+  if (sub_path.substr(0, 1) == "/" || HasDotDot("/" + sub_path)) {
+    return FieldError(field + ".image_sub_path",
+                      fmt::format("'{}' is not a relative path without '..'", OneLine(sub_path)));
+  }
   return mount.host_path().empty() ? absl::OkStatus()
                                    : FieldError(field, "has both a host_path and an image");
 }

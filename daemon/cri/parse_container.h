@@ -1,7 +1,6 @@
 // CreateContainer's request as the services know it: the only place where a container's
 // configuration is checked for form. What depends on the image and the node (users, devices, mount
-// sources, limits) is lib/spec's and the services' to say, and what lib/spec cannot do yet (image
-// mounts, CDI devices, idmapped mounts) it refuses with kUnimplemented.
+// sources, limits) is lib/spec's and the services' to say.
 //
 // CreateContainerRequest.sandbox_config is not taken: the pod's own record has it. Threads: pure
 // functions. Errors: kInvalidArgument naming the field; kUnimplemented: a user namespace. Limits:

@@ -266,6 +266,18 @@ TEST(ParseContainerTest, RefusesMountsAndDevices) {
          r.mutable_config()->mutable_mounts(0)->set_propagation(api::PROPAGATION_HOST_TO_CONTAINER);
        },
        "config.mounts[0].recursive_read_only is set, but propagation is not PROPAGATION_PRIVATE"},
+      {[](R& r) {
+         Mount(r).clear_host_path();
+         r.mutable_config()->mutable_mounts(0)->mutable_image()->set_image("data:1");
+         r.mutable_config()->mutable_mounts(0)->set_image_sub_path("a/../../etc");
+       },
+       "config.mounts[0].image_sub_path 'a/../../etc' is not a relative path without '..'"},
+      {[](R& r) {
+         Mount(r).clear_host_path();
+         r.mutable_config()->mutable_mounts(0)->mutable_image()->set_image("data:1");
+         r.mutable_config()->mutable_mounts(0)->set_image_sub_path("/etc");
+       },
+       "config.mounts[0].image_sub_path '/etc' is not a relative path without '..'"},
       {[](R& r) { r.mutable_config()->add_devices()->set_host_path("fuse"); },
        "config.devices[0].host_path 'fuse' is not an absolute path"},
       {[](R& r) {

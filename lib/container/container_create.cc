@@ -146,14 +146,19 @@ absl::StatusOr<model::ContainerId> ContainerService::CreateNamed(
         fmt::format("pod sandbox '{}' is not ready", sandbox->id.value()));
   }
   const std::string& id = container->id().value();
-  // The lease holds the layers until the index knows the container, whose record names them.
+  // The leases hold the layers until the index knows the container, whose record names them.
   absl::StatusOr<image::ImageLease> lease;
   if (status.ok()) {
     lease = deps_.images.Use(container->record()->spec.image);
     status = lease.status();
   }
+  absl::StatusOr<VolumeLeases> volumes;
   if (status.ok()) {
-    status = Build(ctx, container, sandbox, lease->image());
+    volumes = LeaseVolumes(deps_.images, container->record()->spec.mounts);
+    status = volumes.status();
+  }
+  if (status.ok()) {
+    status = Build(ctx, container, sandbox, lease->image(), *volumes);
   }
   if (status.ok()) {
     deps_.events.Publish(events::EventType::kCreated, id, sandbox->id, [&] {
@@ -177,13 +182,14 @@ absl::StatusOr<model::ContainerId> ContainerService::CreateNamed(
 
 absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& container,
                                      const sandbox::SandboxPtr& sandbox,
-                                     const model::ImageRecord& image) {
+                                     const model::ImageRecord& image, const VolumeLeases& volumes) {
   model::ContainerRecord record = *container->record();
   ASSIGN_OR_RETURN(const runtime::Handler* handler,
                    deps_.handlers.Get(sandbox->spec.runtime_handler));
   record.runtime_handler = handler->name;
   record.image_id = image.id;
   record.layers = image.layers;
+  record.volume_layers = LayersOf(volumes);
   record.cgroup_parent = sandbox->spec.cgroup_parent;
   ASSIGN_OR_RETURN(record.log_path,
                    store::LogPath(sandbox->spec.log_directory, record.spec.log_path));
@@ -213,6 +219,7 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
                                                       .work = deps_.paths.Work(record.id),
                                                       .target = deps_.paths.Rootfs(record.id),
                                                       .is_volatile = true}));
+  RETURN_IF_ERROR(MountVolumes(ctx, deps_.snapshotter, deps_.paths, record.id, volumes));
   ASSIGN_OR_RETURN(const std::string command, WriteBundle(record, sandbox, image));
   const absl::StatusOr<runtime::MonitorState> spawned = SpawnMonitor(ctx, record);
   // Not every runtime says what it could not run.
@@ -241,6 +248,7 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
 
   model::ContainerSpec prepared = record.spec;
   RETURN_IF_ERROR(spec::PrepareMountSources(prepared.mounts));
+  RETURN_IF_ERROR(ResolveVolumes(deps_.paths, record.id, prepared.mounts));
   const auto policy_it = node_.handlers.find(handler->name);
   const HandlerPolicy policy =
       policy_it == node_.handlers.end() ? HandlerPolicy() : policy_it->second;

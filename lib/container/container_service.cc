@@ -81,6 +81,7 @@ std::set<int64_t> ContainerService::LayersInUse() const {
   for (const Ptr& container : index_.All()) {
     const ContainerPtr record = container->record();
     layers.insert(record->layers.begin(), record->layers.end());
+    layers.insert(record->volume_layers.begin(), record->volume_layers.end());
   }
   return layers;
 }

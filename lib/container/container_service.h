@@ -29,6 +29,7 @@
 #include "lib/base/work_queue.h"
 #include "lib/cgroup/pod_cgroups.h"
 #include "lib/container/creations.h"
+#include "lib/container/image_volumes.h"
 #include "lib/events/event_bus.h"
 #include "lib/image/image_service.h"
 #include "lib/model/container.h"
@@ -130,7 +131,8 @@ class ContainerService {
   absl::StatusOr<model::ContainerId> CreateNamed(const base::OpContext& ctx, const Ptr& container,
                                                  const sandbox::SandboxPtr& sandbox);
   absl::Status Build(const base::OpContext& ctx, const Ptr& container,
-                     const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image);
+                     const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image,
+                     const VolumeLeases& volumes);
   // Fills in what the image says (user, stop signal); returns the command, for errors.
   absl::StatusOr<std::string> WriteBundle(model::ContainerRecord& record,
                                           const sandbox::SandboxPtr& sandbox,

@@ -57,6 +57,7 @@ absl::Status ContainerService::TearDown(const base::OpContext& ctx,
   }
   RETURN_IF_ERROR(deps_.cgroups.Destroy(ctx, record.cgroup_parent, id));
   RETURN_IF_ERROR(deps_.snapshotter.UnmountRootfs(deps_.paths.Rootfs(record.id)));
+  RETURN_IF_ERROR(UnmountVolumes(deps_.snapshotter, deps_.paths, record));
   RETURN_IF_ERROR(base::RemoveTree(bundle));
   return base::RemoveTree(deps_.paths.ContainerRoot(record.id));
 }

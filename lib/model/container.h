@@ -100,6 +100,8 @@ struct ContainerRecord {
   std::string runtime_handler;  // the name in effect
   std::string image_id;         // 64 hex
   std::vector<int64_t> layers;  // layer numbers, top first: what keeps them from being collected
+  std::vector<int64_t>
+      volume_layers;  // those of image volumes, of all of them, for the same reason
   ContainerUser user;
   std::string log_path;  // absolute; empty: none
   int stop_signal = 15;  // the one in effect, kernel number

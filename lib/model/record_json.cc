@@ -210,6 +210,7 @@ void Visit(ContainerRecord& v, A& a) {
   a("handler", v.runtime_handler);
   a("image", v.image_id);
   a("layers", v.layers);
+  a("volume_layers", v.volume_layers);
   a("user", v.user);
   a("log", v.log_path);
   a("stop_signal", v.stop_signal);

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
@@ -162,6 +163,26 @@ TEST_F(OverlayMountTest, ROOT_WithoutAWritableLayerNothingCanBeWritten) {
     EXPECT_EQ(errno, EROFS);
     ASSERT_TRUE(snapshotter_->UnmountRootfs(target_).ok());
   }
+}
+
+TEST_F(OverlayMountTest, ROOT_AVolumeIsForReadingOnly) {
+  File(Layer(1) + "/f", "1");
+  File(Layer(2) + "/g", "2");
+  for (const std::vector<LayerNumber>& layers : {std::vector<LayerNumber>{}, {1}, {2, 1}}) {
+    const absl::Status status =
+        snapshotter_->MountVolume(base::OpContext::Background(), layers, target_);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(base::ListDir(target_)->size(), layers.size());
+    struct statfs fs;
+    ASSERT_EQ(::statfs(target_.c_str(), &fs), 0);
+    constexpr long kWanted = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
+    EXPECT_EQ(fs.f_flags & kWanted, kWanted) << layers.size() << " layers";
+    ASSERT_TRUE(snapshotter_->UnmountVolume(target_).ok());
+    ASSERT_TRUE(snapshotter_->UnmountVolume(target_).ok());
+    EXPECT_TRUE(base::ListDir(target_)->empty());
+  }
+  EXPECT_TRUE(
+      absl::IsNotFound(snapshotter_->MountVolume(base::OpContext::Background(), {7}, target_)));
 }
 
 TEST_F(OverlayMountTest, ROOT_ReadOnlyWithAWritableLayer) {

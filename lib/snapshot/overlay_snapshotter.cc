@@ -155,58 +155,86 @@ absl::Status OverlaySnapshotter::PrepareWritable(const RootfsSpec& spec) const {
   return absl::OkStatus();
 }
 
-absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const RootfsSpec& spec) {
-  const std::string what = fmt::format("mount root filesystem at '{}'", spec.target);
-  RETURN_IF_ERROR(ctx.Check());
-  absl::StatusOr<std::string> lower = LowerDirs(spec.layers);
-  if (!lower.ok()) {
-    return base::Annotate(lower.status(), what);
-  }
+// Without a writable layer overlayfs wants two directories at least, and different ones: an image
+// without layers is a bind of the one empty directory.
+absl::StatusOr<mount::MountRequest> OverlaySnapshotter::ReadOnlyRequest(
+    const std::vector<LayerNumber>& layers) const {
+  ASSIGN_OR_RETURN(const std::string lower, LowerDirs(layers));
   mount::MountRequest request;
-  request.source = "overlay";
-  request.target = spec.target;
-  request.fstype = "overlay";
-  request.flags = spec.read_only ? MS_RDONLY : 0;
-  request.working_directory = layers_path_;
-  if (spec.upper.empty()) {
-    // Without a writable layer overlayfs wants two directories at least.
-    const bool is_single = lower->find(':') == std::string::npos;
-    request.flags |= MS_RDONLY;
-    request.options = fmt::format("lowerdir={}{},{}", *lower,
-                                  is_single && *lower != "0" ? ":0" : "", kSafeOptions);
-    if (*lower == "0") {
-      // And two different ones: an image without layers is that one directory.
-      request.source = LayerPath(kEmptyLayer);
-      request.fstype.clear();
-      request.options.clear();
-      request.flags = MS_BIND;
-    }
-  } else {
-    RETURN_IF_ERROR(base::Annotate(PrepareWritable(spec), what));
-    request.options =
-        fmt::format("lowerdir={},upperdir={},workdir={},{}{}", *lower, Quote(spec.upper),
-                    Quote(spec.work), kSafeOptions, spec.is_volatile ? ",volatile" : "");
+  request.flags = MS_RDONLY;
+  if (lower == "0") {
+    request.source = LayerPath(kEmptyLayer);
+    request.flags |= MS_BIND;
+    return request;
   }
-  RETURN_IF_ERROR(base::Annotate(base::MakeDirs(spec.target, 0700), what));
-  RETURN_IF_ERROR(base::Annotate(mounter_.Mount(request), what));
-  if (request.flags == MS_BIND) {
-    // A bind becomes read-only only by a second step.
-    request.flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
-    const absl::Status read_only = mounter_.Mount(request);
-    if (!read_only.ok()) {
-      mounter_.Unmount(spec.target, true).IgnoreError();
-      return base::Annotate(read_only, what);
+  const bool is_single = lower.find(':') == std::string::npos;
+  request.source = "overlay";
+  request.fstype = "overlay";
+  request.options = fmt::format("lowerdir={}{},{}", lower, is_single ? ":0" : "", kSafeOptions);
+  request.working_directory = layers_path_;
+  return request;
+}
+
+absl::Status OverlaySnapshotter::MountAt(mount::MountRequest request, const std::string& target) {
+  request.target = target;
+  RETURN_IF_ERROR(base::MakeDirs(target, 0700));
+  RETURN_IF_ERROR(mounter_.Mount(request));
+  if ((request.flags & MS_BIND) != 0) {
+    // A bind gets its options only by a second step.
+    request.flags |= MS_REMOUNT;
+    if (const absl::Status status = mounter_.Mount(request); !status.ok()) {
+      mounter_.Unmount(target, true).IgnoreError();
+      return status;
     }
   }
   return absl::OkStatus();
 }
 
+absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const RootfsSpec& spec) {
+  const auto attempt = [&]() -> absl::Status {
+    RETURN_IF_ERROR(ctx.Check());
+    if (spec.upper.empty()) {
+      ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(spec.layers));
+      return MountAt(std::move(request), spec.target);
+    }
+    ASSIGN_OR_RETURN(const std::string lower, LowerDirs(spec.layers));
+    RETURN_IF_ERROR(PrepareWritable(spec));
+    mount::MountRequest request;
+    request.source = "overlay";
+    request.fstype = "overlay";
+    request.flags = spec.read_only ? MS_RDONLY : 0;
+    request.options =
+        fmt::format("lowerdir={},upperdir={},workdir={},{}{}", lower, Quote(spec.upper),
+                    Quote(spec.work), kSafeOptions, spec.is_volatile ? ",volatile" : "");
+    request.working_directory = layers_path_;
+    return MountAt(std::move(request), spec.target);
+  };
+  return base::Annotate(attempt(), fmt::format("mount root filesystem at '{}'", spec.target));
+}
+
+absl::Status OverlaySnapshotter::MountVolume(const base::OpContext& ctx,
+                                             const std::vector<LayerNumber>& layers,
+                                             const std::string& target) {
+  const auto attempt = [&]() -> absl::Status {
+    RETURN_IF_ERROR(ctx.Check());
+    ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(layers));
+    request.flags |= MS_NOSUID | MS_NODEV | MS_NOEXEC;
+    return MountAt(std::move(request), target);
+  };
+  return base::Annotate(attempt(), fmt::format("mount image volume at '{}'", target));
+}
+
+absl::Status OverlaySnapshotter::Unmount(const std::string& target) {
+  const absl::Status status = mounter_.Unmount(target, false);
+  return absl::IsFailedPrecondition(status) ? mounter_.Unmount(target, true) : status;
+}
+
 absl::Status OverlaySnapshotter::UnmountRootfs(const std::string& target) {
-  absl::Status status = mounter_.Unmount(target, false);
-  if (absl::IsFailedPrecondition(status)) {
-    status = mounter_.Unmount(target, true);
-  }
-  return base::Annotate(status, "unmount root filesystem");
+  return base::Annotate(Unmount(target), "unmount root filesystem");
+}
+
+absl::Status OverlaySnapshotter::UnmountVolume(const std::string& target) {
+  return base::Annotate(Unmount(target), "unmount image volume");
 }
 
 }  // namespace berth::snapshot

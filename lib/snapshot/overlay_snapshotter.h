@@ -75,6 +75,13 @@ class OverlaySnapshotter {
   // Unmounts it (detached when busy); absent or not mounted is OK. The directory stays.
   absl::Status UnmountRootfs(const std::string& target);
 
+  // Mounts an image's content for a container to read: read-only, and no device, setuid bit or
+  // program in it works. `target` as in RootfsSpec. Errors as MountRootfs.
+  absl::Status MountVolume(const base::OpContext& ctx, const std::vector<LayerNumber>& layers,
+                           const std::string& target);
+  // As UnmountRootfs.
+  absl::Status UnmountVolume(const std::string& target);
+
   // What a directory tree takes on disk: walks it by descriptors, staying on its file system; hard
   // links count once.
   static absl::StatusOr<Usage> MeasureTree(const base::OpContext& ctx, const std::string& path);
@@ -82,6 +89,9 @@ class OverlaySnapshotter {
  private:
   absl::Status PrepareWritable(const RootfsSpec& spec) const;
   absl::StatusOr<std::string> LowerDirs(const std::vector<LayerNumber>& layers) const;
+  absl::StatusOr<mount::MountRequest> ReadOnlyRequest(const std::vector<LayerNumber>& layers) const;
+  absl::Status MountAt(mount::MountRequest request, const std::string& target);
+  absl::Status Unmount(const std::string& target);
 
   const std::string layers_path_;
   mount::Mounter& mounter_;

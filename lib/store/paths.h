@@ -17,6 +17,8 @@
 //       process.json             the container's `process`, what an exec session starts from
 //       passwd                   /etc/passwd with a line for the container's user, where it needs
 //       one
+//       volumes/<number>/        an image volume (read-only mount): that of the request's mount of
+//       this number
 //     apparmor-profile           the text of the AppArmor profile that berthd loaded last
 //
 // Threads: immutable after construction.
@@ -83,6 +85,10 @@ class Paths {
   }
   std::string BundlePasswd(const model::ContainerId& id) const { return Bundle(id) + "/passwd"; }
   std::string Rootfs(const model::ContainerId& id) const { return Bundle(id) + "/rootfs"; }
+  // `mount`: the index in the request's list of mounts.
+  std::string ImageVolume(const model::ContainerId& id, size_t mount) const {
+    return Bundle(id) + "/volumes/" + std::to_string(mount);
+  }
   std::string MonitorSocket(const model::ContainerId& id) const {
     return Bundle(id) + "/monitor.sock";
   }
