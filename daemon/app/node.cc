@@ -138,6 +138,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   }
   setup_->handlers = std::move(policies);
   setup_->daemon_dirs = {paths_.root(), paths_.state()};
+  setup_->cdi_spec_dirs = config.runtime.cdi_spec_dirs;
+  setup_->hooks = std::make_unique<hooks::HookDirs>(config.runtime.hooks_dirs);
   ASSIGN_OR_RETURN(std::string monitor,
                    FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
   containers_.emplace(

@@ -22,13 +22,6 @@ bool DemandsSignatures(const std::string& path) {
                      [&](const char* rule) { return policy.find(rule) != std::string::npos; });
 }
 
-bool HasHooks(const std::string& dir) {
-  const std::vector<std::string> names = base::ListDir(dir).value_or(std::vector<std::string>());
-  return std::any_of(names.begin(), names.end(), [](const std::string& name) {
-    return name.size() > 5 && name.compare(name.size() - 5, 5, ".json") == 0;
-  });
-}
-
 }  // namespace
 
 std::vector<std::string> UnservedSettings(const config::Config& config) {
@@ -42,12 +35,6 @@ std::vector<std::string> UnservedSettings(const config::Config& config) {
                     "no signatures: "
                     "images are pulled without",
                     config.image.policy));
-  }
-  for (const std::string& dir : config.runtime.hooks_dirs) {
-    if (HasHooks(dir)) {
-      settings.push_back(
-          fmt::format("there are OCI hooks in '{}', but this version runs none", dir));
-    }
   }
   return settings;
 }

@@ -21,7 +21,6 @@ class UnservedSettingsTest : public ::testing::Test {
     ASSERT_NE(::mkdtemp(path), nullptr);
     dir_ = path;
     config_.image.policy = dir_ + "/policy.json";
-    config_.runtime.hooks_dirs = {dir_ + "/hooks"};
   }
   void TearDown() override { EXPECT_TRUE(base::RemoveTree(dir_).ok()); }
   void Write(const std::string& name, const std::string& text) {
@@ -37,16 +36,14 @@ class UnservedSettingsTest : public ::testing::Test {
 TEST_F(UnservedSettingsTest, DefaultsAreServed) {
   EXPECT_THAT(Settings(), IsEmpty());
   Write("policy.json", R"({"default":[{"type":"insecureAcceptAnything"}]})");
-  Write("hooks/README", "");
   EXPECT_THAT(Settings(), IsEmpty());
 }
 
 TEST_F(UnservedSettingsTest, EachIsNamed) {
   config_.metrics.listen = "127.0.0.1:1";
   Write("policy.json", R"({"default":[{"type":"reject"}]})");
-  Write("hooks/a.json", "{}");
-  EXPECT_THAT(Settings(), ElementsAre(HasSubstr("metrics.listen"), HasSubstr(dir_ + "/policy.json"),
-                                      HasSubstr(dir_ + "/hooks")));
+  EXPECT_THAT(Settings(),
+              ElementsAre(HasSubstr("metrics.listen"), HasSubstr(dir_ + "/policy.json")));
 }
 
 }  // namespace

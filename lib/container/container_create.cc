@@ -10,12 +10,14 @@
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
 #include "lib/container/container.h"
+#include "lib/container/container_edits.h"
 #include "lib/container/container_service.h"
 #include "lib/container/node_setup.h"
 #include "lib/model/signals.h"
 #include "lib/netns/namespace.h"
 #include "lib/spec/container_spec.h"
 #include "lib/spec/devices.h"
+#include "lib/spec/edits.h"
 #include "lib/spec/mount_sources.h"
 #include "lib/spec/process.h"
 #include "lib/spec/rootfs.h"
@@ -263,6 +265,9 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
       inputs.cgroups_path,
       cgroup::SpecCgroupsPath(deps_.cgroups.driver(), record.cgroup_parent, record.id.value()));
   inputs.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd;
+  ASSIGN_OR_RETURN(const std::vector<std::string> args, spec::AssembleArgs(prepared, config));
+  ASSIGN_OR_RETURN(inputs.edits, EditsFor(node_, prepared, sandbox->spec, args.front()));
+  ASSIGN_OR_RETURN(inputs.devices, spec::PrepareEdits(inputs.edits, record.user));
   inputs.user = record.user;
   ASSIGN_OR_RETURN(std::string pid_namespace, PidNamespace(prepared, *sandbox));
   inputs.namespaces =
@@ -273,7 +278,8 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
   inputs.pod_files.hostname = deps_.paths.Hostname(sandbox->id);
   inputs.pod_files.hosts = host_network ? "/etc/hosts" : "";
   inputs.pod_files.shm = host_ipc ? "/dev/shm" : deps_.paths.Shm(sandbox->id);
-  ASSIGN_OR_RETURN(inputs.devices, spec::ResolveDevices(prepared.devices));
+  ASSIGN_OR_RETURN(const std::vector<spec::Device> devices, spec::ResolveDevices(prepared.devices));
+  inputs.devices.insert(inputs.devices.end(), devices.begin(), devices.end());
   if (privileged) {
     ASSIGN_OR_RETURN(inputs.host_devices, spec::ListHostDevices("/dev"));
   }
@@ -313,7 +319,6 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
   RETURN_IF_ERROR(spec::PrepareRootfs(root.get(), output.rootfs_dirs));
   RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleConfig(record.id), output.config_json, 0600));
   RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleProcess(record.id), output.process_json, 0600));
-  ASSIGN_OR_RETURN(const std::vector<std::string> args, spec::AssembleArgs(prepared, config));
   return args.front();
 }
 

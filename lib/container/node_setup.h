@@ -1,6 +1,6 @@
 // NodeSetup: what containers get besides what their request says: this machine's facts and the
-// configuration's defaults. Made once by the composition root; SeccompPolicy locks itself, the rest
-// is constant.
+// configuration's defaults. Made once by the composition root; SeccompPolicy and HookDirs lock
+// themselves, the rest is constant.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "lib/hooks/hook_dirs.h"
 #include "lib/security/apparmor.h"
 #include "lib/security/capabilities.h"
 #include "lib/security/seccomp.h"
@@ -32,6 +33,8 @@ struct NodeSetup {
   std::vector<spec::Ulimit> default_ulimits;
   std::map<std::string, HandlerPolicy> handlers;  // by handler name; absent: the defaults
   std::vector<std::string> daemon_dirs;           // root and state
+  std::vector<std::string> cdi_spec_dirs;         // later ones win
+  std::unique_ptr<hooks::HookDirs> hooks;         // never null
 };
 
 }  // namespace berth::container

@@ -16,7 +16,8 @@ def toml(value):
 
 
 class ScratchBerthd(daemon.ScratchDaemon):
-    """Options: any table of berthd.toml as a keyword, e.g. image={"pull_progress_timeout": "2s"}."""
+    """Options: any table of berthd.toml as a keyword, e.g. image={"pull_progress_timeout": "2s"}; [runtime] as
+    `runtime_table`, since `runtime` is the handler under test."""
 
     kind = "berthd"
 
@@ -33,7 +34,7 @@ class ScratchBerthd(daemon.ScratchDaemon):
             "log": {"level": "debug"},
         }
         for name, table in self.options.items():
-            tables.setdefault(name, {}).update(table)
+            tables.setdefault("runtime" if name == "runtime_table" else name, {}).update(table)
         for name in ("registries.conf.d", "certs.d", "conf.d"):
             os.makedirs(f"{self.base}/{name}", exist_ok=True)
         with open(f"{self.base}/registries.conf", "w", encoding="utf-8") as out:
