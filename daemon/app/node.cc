@@ -113,7 +113,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   std::vector<runtime::HandlerConfig> runtimes;
   std::map<std::string, container::HandlerPolicy> policies;
   for (const auto& [name, handler] : config.runtimes) {
-    runtimes.push_back({.name = name, .path = handler.path, .root = handler.root});
+    runtimes.push_back(
+        {.name = name, .path = handler.path, .root = handler.root, .options = handler.options});
     policies[name] = {handler.allowed_annotations, handler.privileged_without_host_devices};
   }
   const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;

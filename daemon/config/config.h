@@ -63,6 +63,7 @@ struct HandlerConfig {
   std::string path;  // empty: NAME on PATH
   std::string root;  // empty: /run/NAME
   std::string type = "oci";
+  std::vector<std::string> options;  // global ones of its command line
   std::vector<std::string> allowed_annotations;
   bool privileged_without_host_devices = false;
 

@@ -56,6 +56,7 @@ void VisitConfig(Visitor& v, C& config) {
     s.Text("path", handler.path, kOptionalPath);
     s.Text("root", handler.root, kOptionalPath);
     s.Text("type", handler.type, kHandlerType);
+    s.Texts("options", handler.options, kAnyText);
     s.Texts("allowed_annotations", handler.allowed_annotations, kAnyText);
     s.Flag("privileged_without_host_devices", handler.privileged_without_host_devices);
   });

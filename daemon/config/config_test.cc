@@ -48,6 +48,7 @@ default_sysctls = ["net.ipv4.ip_unprivileged_port_start=0"]
 [runtimes.kata]
 path = "/opt/kata/bin/kata-runtime"
 privileged_without_host_devices = true
+options = ["--debug", "--log-format=json"]
 [runtimes.plain]
 [network]
 plugin_dirs = ["/a", "/b/"]
@@ -63,6 +64,7 @@ plugin_dirs = ["/a", "/b/"]
   ASSERT_EQ(config.runtimes.size(), 2u);
   EXPECT_EQ(config.runtimes.at("kata").path, "/opt/kata/bin/kata-runtime");
   EXPECT_TRUE(config.runtimes.at("kata").privileged_without_host_devices);
+  EXPECT_THAT(config.runtimes.at("kata").options, ElementsAre("--debug", "--log-format=json"));
   EXPECT_EQ(config.runtimes.at("plain"), HandlerConfig());
 }
 
@@ -228,7 +230,7 @@ TEST(ToToml, ReadsBackToTheSame) {
   config.runtime.cgroup_manager = "systemd";
   config.runtime.default_sysctls = {"net.core.somaxconn=4096", "kernel.shm_rmid_forced=1"};
   config.runtime.default_capabilities.clear();
-  config.runtimes["kata-fc"] = {"/k", "/r", "oci", {"io.katacontainers.", "ä"}, true};
+  config.runtimes["kata-fc"] = {"/k", "/r", "oci", {"--debug"}, {"io.katacontainers.", "ä"}, true};
   config.runtimes["empty"] = {};
   config.image.pinned = {"a*", "b"};
   config.image.max_parallel_downloads = 1;

@@ -1,6 +1,10 @@
 #include "daemon/cri/render_node.h"
 
 #include <string_view>
+#include <vector>
+
+#include "fmt/format.h"
+#include "fmt/ranges.h"
 
 #include "daemon/cri/text.h"
 
@@ -40,6 +44,28 @@ void RenderHandlers(const runtime::RuntimeHandlers& handlers, api::StatusRespons
   for (const runtime::Handler& handler : handlers.handlers()) {
     AddHandler(handler.name, handler.features, response);
   }
+}
+
+std::string HandlersJson(const runtime::RuntimeHandlers& handlers) {
+  std::vector<std::string> items;
+  for (const runtime::Handler& handler : handlers.handlers()) {
+    std::vector<std::string> options;
+    for (const std::string& option : handler.options) {
+      options.push_back(JsonString(option));
+    }
+    items.push_back(fmt::format(
+        R"({{"name":{},"path":{},"root":{},"options":[{}],"version":{},)"
+        R"("features":{{"recursiveReadOnlyMounts":{},"idmapMounts":{},"userNamespaces":{}}}}})",
+        JsonString(handler.name), JsonString(handler.path), JsonString(handler.root),
+        fmt::join(options, ","), JsonString(handler.version), handler.features.recursive_read_only,
+        handler.features.idmap_mounts, handler.features.user_namespaces));
+  }
+  for (const runtime::BrokenHandler& handler : handlers.broken()) {
+    items.push_back(fmt::format(R"({{"name":{},"error":{}}})", JsonString(handler.name),
+                                JsonString(std::string_view(handler.error.message().data(),
+                                                            handler.error.message().size()))));
+  }
+  return fmt::format("[{}]", fmt::join(items, ","));
 }
 
 api::RuntimeFeatures RenderFeatures() {

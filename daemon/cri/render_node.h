@@ -2,6 +2,8 @@
 // Source: CRI v1 StatusResponse, RuntimeConfigResponse.
 #pragma once
 
+#include <string>
+
 #include "absl/status/status.h"
 
 #include "daemon/cri/cri_api.h"
@@ -15,6 +17,9 @@ api::RuntimeStatus RenderConditions(const absl::Status& network);
 
 // Every handler by name, and before them the default one as "".
 void RenderHandlers(const runtime::RuntimeHandlers& handlers, api::StatusResponse& response);
+
+// The same for people: a JSON array of what each one is, or why it cannot be used.
+std::string HandlersJson(const runtime::RuntimeHandlers& handlers);
 
 // What berth itself can do, whatever the runtime.
 api::RuntimeFeatures RenderFeatures();

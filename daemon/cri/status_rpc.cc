@@ -27,8 +27,9 @@ std::string RuntimeService::NodeInfo() {
     base::MutexLock lock(mu_);
     pod_cidr = pod_cidr_;
   }
-  return fmt::format(R"({{"defaultRuntime":{},"podCIDR":{},"toml":{}}})",
-                     JsonString(deps_.handlers.default_handler().name), JsonString(pod_cidr),
+  return fmt::format(R"({{"defaultRuntime":{},"runtimes":{},"podCIDR":{},"toml":{}}})",
+                     JsonString(deps_.handlers.default_handler().name),
+                     HandlersJson(deps_.handlers), JsonString(pod_cidr),
                      JsonString(deps_.config_toml));
 }
 

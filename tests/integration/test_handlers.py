@@ -1,0 +1,109 @@
+"""Runtime handlers: any number of OCI runtimes by name, each with its options."""
+import json
+import os
+import shutil
+import subprocess
+
+import grpc
+import pytest
+
+from harness import places
+from harness.cri import pb
+
+pytestmark = pytest.mark.berth
+
+
+@pytest.fixture
+def node(scratch, tmp_path):
+    """A daemon with handlers of its own: a script around crun that notes its arguments, and three that do not work."""
+    script = tmp_path / "wrapper"
+    script.write_text(f"#!/bin/sh\necho \"$*\" >> {tmp_path}/calls\nexec {shutil.which('crun')} \"$@\"\n")
+    script.chmod(0o755)
+    broken = tmp_path / "broken"
+    broken.write_text("#!/bin/sh\necho no licence >&2\nexit 4\n")
+    broken.chmod(0o755)
+    daemon = scratch(runtime="crun", **{
+        "runtimes.wrapped": {"path": str(script), "root": f"{tmp_path}/state", "options": ["--debug"],
+                             "allowed_annotations": ["run.oci.test", "krun.*"],
+                             "privileged_without_host_devices": True},
+        "runtimes.second": {"path": shutil.which("runc"), "root": f"{tmp_path}/second"},
+        "runtimes.absent": {"path": f"{tmp_path}/absent"},
+        "runtimes.broken": {"path": str(broken)},
+        "runtimes.kata": {},
+    })
+    daemon.folder = tmp_path
+    return daemon
+
+
+def config_json(daemon, container):
+    with open(f"{daemon.state}/containers/{container.id}/config.json", encoding="utf-8") as config:
+        return json.load(config)
+
+
+def test_each_has_its_own_command_line(node):
+    container = node.run_pod(runtime_handler="wrapped").run_container()
+    calls = (node.folder / "calls").read_text().splitlines()
+    creates = [call for call in calls if " create " in call]
+    assert creates and all(call.startswith(f"--root {node.folder}/state --debug ") for call in creates), calls
+    assert os.path.exists(f"{node.folder}/state/{container.id}")
+    assert container.output(["echo", "hi"]) == "hi\n"
+    other = node.run_pod(runtime_handler="second").run_container()
+    assert os.path.exists(f"{node.folder}/second/{other.id}")
+    container.remove()
+    other.remove()
+    assert not os.path.exists(f"{node.folder}/state/{container.id}")
+    assert not os.path.exists(f"{node.folder}/second/{other.id}")
+
+
+def test_annotations_reach_only_the_runtime_that_allows_them(node):
+    annotations = {"run.oci.test": "1", "run.oci.testX": "2", "krun.cpus": "3", "mine": "4"}
+    allowed = node.run_pod(runtime_handler="wrapped").create(command=["sh"], annotations=annotations)
+    found = config_json(node, allowed)["annotations"]
+    assert {key for key in annotations if key in found} == {"run.oci.test", "krun.cpus", "mine"}
+    plain = node.run_pod().create(command=["sh"], annotations=annotations)
+    found = config_json(node, plain)["annotations"]
+    assert {key for key in annotations if key in found} == {"mine"}
+
+
+def test_privileged_with_and_without_the_nodes_devices(node):
+    def devices(handler):
+        pod = node.run_pod(runtime_handler=handler, privileged=True)
+        container = pod.create(command=["sh"], security={"privileged": True})
+        return config_json(node, container)["linux"].get("devices", [])
+    assert devices("crun") and not devices("wrapped")
+
+
+def test_features_of_each_and_of_the_default(node):
+    handlers = {handler.name: handler.features for handler in node.client.Status().runtime_handlers}
+    assert set(handlers) == {"", "crun", "runc", "wrapped", "second"}
+    assert handlers[""] == handlers["crun"]
+    assert handlers["wrapped"] == handlers["crun"], "a script around crun can what crun can"
+    assert handlers["second"] == handlers["runc"]
+    assert handlers[""].recursive_read_only_mounts
+
+
+def test_those_that_do_not_work_are_told_of(node):
+    names = {"absent", "broken", "kata"}
+    info = json.loads(node.client.Status(verbose=True).info["config"])
+    runtimes = {item["name"]: item for item in info["runtimes"]}
+    assert {name for name, item in runtimes.items() if "error" in item} == names
+    assert "no licence" in runtimes["broken"]["error"]
+    assert runtimes["wrapped"]["options"] == ["--debug"]
+    assert runtimes["crun"]["features"]["recursiveReadOnlyMounts"] is True
+    told = subprocess.run([places.program("berthctl"), "--socket", f"unix://{node.socket}", "status", "--json"],
+                          check=True, stdout=subprocess.PIPE)
+    shown = {item["name"]: item for item in json.loads(told.stdout)["handlers"]}
+    assert {name for name, item in shown.items() if not item["ok"]} == names
+    for name in names:
+        assert f"handler={name}" in node.log()
+        with pytest.raises(grpc.RpcError) as error:
+            node.run_pod(runtime_handler=name)
+        assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT and f"'{name}'" in error.value.details()
+    assert not node.client.ListPodSandbox().items
+
+
+@pytest.mark.parametrize("annotation", ["rdt.resources.beta.kubernetes.io/pod", "io.kubernetes.cri.blockio-class"])
+def test_classes_that_the_node_does_not_have_are_told_of(node, annotation):
+    container = node.run_pod(annotations={annotation: "gold"}).run_container()
+    assert container.status().state == pb.CONTAINER_RUNNING
+    assert f"annotation '{annotation}' has no effect" in node.log()
