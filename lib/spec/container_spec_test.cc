@@ -458,7 +458,7 @@ TEST(BuildContainerSpec, Refusals) {
          m.image = "busybox";
          m.options = {"exec"};
        }),
-       kInvalid, "mount option 'exec': images are mounted without it"},
+       kInvalid, "mount_options 'exec' is not supported"},
       {"idmap", mount([](model::MountSpec& m) {
          m.uid_mappings = m.gid_mappings = {{1, 0, 1}};
        }),
