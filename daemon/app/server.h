@@ -21,8 +21,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Ends the event streams. No new requests; running ones may end by themselves for kFinishBudget, are then cancelled, and
-  // waited for: what they half made they undo. Idempotent.
+  // Ends the event streams. No new requests; running ones may end by themselves for kFinishBudget,
+  // are then cancelled, and waited for: what they half made they undo. Idempotent.
   void Stop();
   static constexpr absl::Duration kFinishBudget = absl::Seconds(1);
 

@@ -4,6 +4,7 @@
 
 #include "daemon/cri/call.h"
 #include "daemon/cri/list_filter.h"
+#include "daemon/cri/list_stream.h"
 #include "daemon/cri/render_stats.h"
 #include "daemon/cri/runtime_service.h"
 #include "lib/base/status.h"
@@ -12,15 +13,13 @@ namespace berth::cri {
 
 namespace {
 
-// Items in one message of a stream: some 500 kB.
-constexpr size_t kItemsPerMessage = 1000;
-
-// Calls `send` with each part of `all`, which are never empty. It says whether the client reads on.
+// Calls `send` with each part of `all`, which are never empty, so that what is measured is no older
+// than its message. It says whether the client reads on.
 template <typename T, typename Send>
 absl::Status InParts(const base::OpContext& ctx, const std::vector<T>& all, const Send& send) {
-  for (size_t begin = 0; begin < all.size(); begin += kItemsPerMessage) {
+  for (size_t begin = 0; begin < all.size(); begin += kMaxItemsPerPart) {
     RETURN_IF_ERROR(ctx.Check());
-    const size_t count = std::min(kItemsPerMessage, all.size() - begin);
+    const size_t count = std::min(kMaxItemsPerPart, all.size() - begin);
     const auto first = all.begin() + static_cast<std::ptrdiff_t>(begin);
     if (!send(std::vector<T>(first, first + static_cast<std::ptrdiff_t>(count)))) {
       return absl::CancelledError("the caller went away");

@@ -1,6 +1,6 @@
 // Asks for sockets, "FAMILY:PROTOCOL" each, hexadecimal and as wide as a register, and prints one
-// line for each: "ok" or the error's number. What a filter of system calls is judged by, so it makes
-// the call itself.
+// line for each: "ok" or the error's number. What a filter of system calls is judged by, so it
+// makes the call itself.
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
