@@ -16,6 +16,8 @@ namespace {
 // memory.stat has some 60 lines; a file that is longer than this is not read to its end.
 constexpr size_t kMaxFile = 16 << 10;
 constexpr uint64_t kNanosPerMicro = 1000;
+// With systemd on v2, crun puts a container into a cgroup below its scope and the limits there.
+constexpr std::string_view kCrunSubgroup = "container/";
 // v1 has no word for "unlimited": the largest whole number of pages, whatever a page is.
 constexpr uint64_t kV1Unlimited = std::numeric_limits<int64_t>::max() - (64 << 10);
 
@@ -221,11 +223,15 @@ Usage UsageReader::ReadV2(const std::string& cgroup) const {
   usage.memory_bytes = Number(file.Read(memory_, cgroup, "memory.current"));
   if (usage.memory_bytes) {
     SetMemory(ParseMemoryStat(file.Read(memory_, cgroup, "memory.stat"), kV2Keys), usage);
-    // "max" is no number.
-    usage.memory_limit_bytes = Number(file.Read(memory_, cgroup, "memory.max"));
+    const auto limit = [&](const std::string& name) {
+      // "max" is no number.
+      const std::optional<uint64_t> own = Number(file.Read(memory_, cgroup, name));
+      return own ? own : Number(file.Read(memory_, cgroup, std::string(kCrunSubgroup) + name));
+    };
+    usage.memory_limit_bytes = limit("memory.max");
     usage.swap_bytes = Number(file.Read(memory_, cgroup, "memory.swap.current"));
     if (usage.swap_bytes) {
-      usage.swap_limit_bytes = Number(file.Read(memory_, cgroup, "memory.swap.max"));
+      usage.swap_limit_bytes = limit("memory.swap.max");
     }
   }
   usage.cpu_pressure = ParsePressure(file.Read(cpu_, cgroup, "cpu.pressure"));

@@ -139,6 +139,16 @@ TEST_F(UsageTest, WithoutALimitNothingIsAvailable) {
   EXPECT_FALSE(usage.SwapAvailableBytes());
 }
 
+TEST_F(UsageTest, TheLimitsOfTheCgroupThatCrunMakesBelowAScope) {
+  FillV2();
+  Write("pod/c/memory.max", "max\n");
+  Write("pod/c/memory.swap.max", "max\n");
+  Write("pod/c/container/memory.max", "2097152\n");
+  Write("pod/c/container/memory.swap.max", "8192\n");
+  EXPECT_EQ(UsageReader(V2()).Read("/pod/c").AvailableBytes(), 2097152u - 49152u);
+  EXPECT_EQ(UsageReader(V2()).Read("/pod/c").SwapAvailableBytes(), 4096u);
+}
+
 TEST_F(UsageTest, WorkingSetAndAvailableAreNeverBelowZero) {
   FillV2();
   Write("pod/c/memory.current", "100\n");
