@@ -12,6 +12,7 @@ pytestmark = pytest.mark.uml
 
 # What this stage serves; every other RPC of the interface answers UNIMPLEMENTED.
 SERVED = {
+    "GetContainerEvents", "StreamContainers", "StreamImages", "StreamPodSandboxes",
     "Version", "Status", "RuntimeConfig", "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox",
     "PodSandboxStatus", "ListPodSandbox", "CreateContainer", "StartContainer", "StopContainer",
     "RemoveContainer", "ContainerStatus", "ListContainers", "ExecSync", "ReopenContainerLog", "ListImages",
