@@ -101,9 +101,13 @@ absl::Status Node::BuildPods(const config::Config& config) {
   invoker_.emplace(runner_, config.network.plugin_dirs);
   ASSIGN_OR_RETURN(std::string pause, FindOwnProgram(config.runtime.pause, "berth-pause", "pause"));
   pauses_.emplace(runner_, std::move(pause));
+  selinux_.emplace(config.runtime.selinux);
+  if (!selinux_->warning().empty()) {
+    base::Log("app").warn("{}", selinux_->warning());
+  }
   sandboxes_.emplace(
       sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *pauses_, *cgroups_, *networks_,
-                           *invoker_, events_},
+                           *invoker_, events_, *selinux_},
       sandbox::SandboxOptions{.default_sysctls = SysctlMap(config.runtime.default_sysctls)});
   return absl::OkStatus();
 }
@@ -128,7 +132,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
                    RuntimeDefaultProfile(config.runtime.seccomp_profile));
   setup_.emplace(container::NodeSetup{
       .facts = spec::ProbeNode(cgroups_->hierarchy().version() == cgroup::Version::kV2),
-      .seccomp = std::make_unique<security::SeccompPolicy>(std::move(seccomp))});
+      .seccomp = std::make_unique<security::SeccompPolicy>(std::move(seccomp)),
+      .selinux = &*selinux_});
   ASSIGN_OR_RETURN(setup_->apparmor, LoadApparmor(config.runtime.apparmor_profile));
   ASSIGN_OR_RETURN(setup_->default_capabilities,
                    security::ParseCapabilities(config.runtime.default_capabilities));

@@ -84,6 +84,7 @@ class Node {
   std::optional<cgroup::PodCgroups> cgroups_;
   std::optional<cni::NetworkConfigs> networks_;
   std::optional<cni::CniInvoker> invoker_;
+  std::optional<security::Selinux> selinux_;
   std::optional<netns::PauseLauncher> pauses_;
   events::EventBus events_;
   std::optional<sandbox::SandboxService> sandboxes_;

@@ -47,6 +47,7 @@ struct RuntimeConfig {
   std::string pause;
   std::string seccomp_profile;                     // empty: berth's own
   std::string apparmor_profile = "berth-default";  // or one that is loaded, or "unconfined"
+  bool selinux = false;
   std::vector<std::string> default_capabilities = {
       "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FSETID",           "CAP_FOWNER", "CAP_SETGID",
       "CAP_SETUID", "CAP_SETPCAP",      "CAP_NET_BIND_SERVICE", "CAP_KILL"};

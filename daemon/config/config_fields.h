@@ -19,6 +19,7 @@ void VisitRuntime(Visitor& v, C& runtime) {
   v.Text("pause", runtime.pause, kOptionalPath);
   v.Text("seccomp_profile", runtime.seccomp_profile, kOptionalPath);
   v.Text("apparmor_profile", runtime.apparmor_profile, kApparmorProfile);
+  v.Flag("selinux", runtime.selinux);
   v.Texts("default_capabilities", runtime.default_capabilities, kCapability);
   v.Texts("default_sysctls", runtime.default_sysctls, kSysctl);
   v.Texts("default_ulimits", runtime.default_ulimits, kUlimit);

@@ -72,7 +72,31 @@ spec::NamespacePaths PodNamespaces(const model::SandboxSpec& pod, const std::str
   return paths;
 }
 
+// Where the kubelet asks for it. Containers of type spc_t may use files of any label, and the label
+// of a volume that others use as well is better left alone for them.
+absl::Status LabelVolumes(const base::OpContext& ctx, const std::vector<model::MountSpec>& mounts,
+                          const security::SelinuxLabels& labels) {
+  if (labels.mount.empty() || labels.process.find(":spc_t:") != std::string::npos) {
+    return absl::OkStatus();
+  }
+  for (const model::MountSpec& mount : mounts) {
+    if (mount.selinux_relabel && !mount.host_path.empty()) {
+      RETURN_IF_ERROR(base::Annotate(security::Relabel(ctx, mount.host_path, labels.mount),
+                                     fmt::format("mount on '{}'", mount.container_path)));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
+
+absl::StatusOr<security::SelinuxLabels> ContainerService::LabelsOf(
+    const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const {
+  if (!node_.selinux->in_use() || spec.security.privileged) {
+    return security::SelinuxLabels();
+  }
+  return security::LabelsFor(spec.security.selinux, sandbox.spec.selinux);
+}
 
 absl::StatusOr<std::string> ContainerService::PidNamespace(
     const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const {
@@ -195,6 +219,7 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
   record.cgroup_parent = sandbox->spec.cgroup_parent;
   ASSIGN_OR_RETURN(record.log_path,
                    store::LogPath(sandbox->spec.log_directory, record.spec.log_path));
+  ASSIGN_OR_RETURN(const security::SelinuxLabels labels, LabelsOf(record.spec, *sandbox));
   // Asked for again when it is used; here, so that a profile that is not there is refused first.
   RETURN_IF_ERROR(
       node_.apparmor.For(record.spec.security.apparmor, record.spec.security.privileged).status());
@@ -216,13 +241,16 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
   });
 
   RETURN_IF_ERROR(base::MakeDirs(deps_.paths.Bundle(record.id), 0700));
-  RETURN_IF_ERROR(deps_.snapshotter.MountRootfs(ctx, {.layers = record.layers,
-                                                      .upper = deps_.paths.Upper(record.id),
-                                                      .work = deps_.paths.Work(record.id),
-                                                      .target = deps_.paths.Rootfs(record.id),
-                                                      .is_volatile = true}));
-  RETURN_IF_ERROR(MountVolumes(ctx, deps_.snapshotter, deps_.paths, record.id, volumes));
-  ASSIGN_OR_RETURN(const std::string command, WriteBundle(record, sandbox, image));
+  RETURN_IF_ERROR(
+      deps_.snapshotter.MountRootfs(ctx, {.layers = record.layers,
+                                          .upper = deps_.paths.Upper(record.id),
+                                          .work = deps_.paths.Work(record.id),
+                                          .target = deps_.paths.Rootfs(record.id),
+                                          .is_volatile = true,
+                                          .option = security::ContextOption(labels.mount)}));
+  RETURN_IF_ERROR(MountVolumes(ctx, deps_.snapshotter, deps_.paths, record.id, volumes,
+                               security::ContextOption(labels.mount)));
+  ASSIGN_OR_RETURN(const std::string command, WriteBundle(ctx, record, sandbox, image, labels));
   const absl::StatusOr<runtime::MonitorState> spawned = SpawnMonitor(ctx, record);
   // Not every runtime says what it could not run.
   RETURN_IF_ERROR(base::Annotate(spawned.status(), fmt::format("with command '{}'", command)));
@@ -238,9 +266,11 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord& record,
+absl::StatusOr<std::string> ContainerService::WriteBundle(const base::OpContext& ctx,
+                                                          model::ContainerRecord& record,
                                                           const sandbox::SandboxPtr& sandbox,
-                                                          const model::ImageRecord& image) {
+                                                          const model::ImageRecord& image,
+                                                          const security::SelinuxLabels& labels) {
   ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(image.config));
   ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
   ASSIGN_OR_RETURN(const base::UniqueFd root,
@@ -250,6 +280,7 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
 
   model::ContainerSpec prepared = record.spec;
   RETURN_IF_ERROR(spec::PrepareMountSources(prepared.mounts));
+  RETURN_IF_ERROR(LabelVolumes(ctx, prepared.mounts, labels));
   RETURN_IF_ERROR(ResolveVolumes(deps_.paths, record.id, prepared.mounts));
   const auto policy_it = node_.handlers.find(handler->name);
   const HandlerPolicy policy =
@@ -292,6 +323,8 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
                    node_.seccomp->For(prepared.security.seccomp, privileged, capabilities.granted));
   ASSIGN_OR_RETURN(inputs.apparmor_profile,
                    node_.apparmor.For(prepared.security.apparmor, privileged));
+  inputs.process_selinux_label = labels.process;
+  inputs.mount_selinux_label = labels.mount;
   inputs.default_env = node_.default_env;
   inputs.default_ulimits = node_.default_ulimits;
   inputs.allowed_annotations = policy.allowed_annotations;
@@ -305,6 +338,9 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(model::ContainerRecord
                                         PasswdHome(prepared, config, record.user)));
   if (passwd) {
     RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundlePasswd(record.id), *passwd, 0644));
+    if (!labels.mount.empty()) {
+      RETURN_IF_ERROR(security::Relabel(ctx, deps_.paths.BundlePasswd(record.id), labels.mount));
+    }
     inputs.passwd_path = deps_.paths.BundlePasswd(record.id);
   }
   ASSIGN_OR_RETURN(const spec::SpecOutput output, spec::BuildContainerSpec(inputs));

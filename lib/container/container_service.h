@@ -37,6 +37,7 @@
 #include "lib/runtime/oci_runtime.h"
 #include "lib/runtime/runtime_handlers.h"
 #include "lib/sandbox/sandbox_service.h"
+#include "lib/security/selinux.h"
 #include "lib/snapshot/overlay_snapshotter.h"
 #include "lib/spec/resources.h"
 #include "lib/store/paths.h"
@@ -134,9 +135,13 @@ class ContainerService {
                      const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image,
                      const VolumeLeases& volumes);
   // Fills in what the image says (user, stop signal); returns the command, for errors.
-  absl::StatusOr<std::string> WriteBundle(model::ContainerRecord& record,
+  absl::StatusOr<std::string> WriteBundle(const base::OpContext& ctx,
+                                          model::ContainerRecord& record,
                                           const sandbox::SandboxPtr& sandbox,
-                                          const model::ImageRecord& image);
+                                          const model::ImageRecord& image,
+                                          const security::SelinuxLabels& labels);
+  absl::StatusOr<security::SelinuxLabels> LabelsOf(const model::ContainerSpec& spec,
+                                                   const model::SandboxRecord& sandbox) const;
   absl::StatusOr<std::string> PidNamespace(const model::ContainerSpec& spec,
                                            const model::SandboxRecord& sandbox) const;
   absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx,

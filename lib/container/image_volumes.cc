@@ -87,13 +87,13 @@ std::vector<int64_t> LayersOf(const VolumeLeases& leases) {
 
 absl::Status MountVolumes(const base::OpContext& ctx, snapshot::OverlaySnapshotter& snapshotter,
                           const store::Paths& paths, const model::ContainerId& id,
-                          const VolumeLeases& leases) {
+                          const VolumeLeases& leases, const std::string& option) {
   for (size_t i = 0; i < leases.size(); ++i) {
     if (!leases[i]) {
       continue;
     }
     const absl::Status status =
-        snapshotter.MountVolume(ctx, leases[i].image().layers, paths.ImageVolume(id, i));
+        snapshotter.MountVolume(ctx, leases[i].image().layers, paths.ImageVolume(id, i), option);
     if (!status.ok()) {
       return base::WithReason(status, kMountFailed);
     }

@@ -31,10 +31,11 @@ absl::StatusOr<VolumeLeases> LeaseVolumes(image::ImageService& images,
 // The layers of all of them, each once.
 std::vector<int64_t> LayersOf(const VolumeLeases& leases);
 
-// Mounts them. What was mounted before an error is undone by UnmountVolumes.
+// Mounts them, with `option` of RootfsSpec. What was mounted before an error is undone by
+// UnmountVolumes.
 absl::Status MountVolumes(const base::OpContext& ctx, snapshot::OverlaySnapshotter& snapshotter,
                           const store::Paths& paths, const model::ContainerId& id,
-                          const VolumeLeases& leases);
+                          const VolumeLeases& leases, const std::string& option = {});
 
 // Sets the host_path of each: its mount point, or the directory or file that image_sub_path leads
 // to with the image's root as "/". kNotFound: the image has no such path; kInvalidArgument: it is

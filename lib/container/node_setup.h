@@ -12,6 +12,7 @@
 #include "lib/security/apparmor.h"
 #include "lib/security/capabilities.h"
 #include "lib/security/seccomp.h"
+#include "lib/security/selinux.h"
 #include "lib/spec/node_facts.h"
 #include "lib/spec/process.h"
 
@@ -29,6 +30,7 @@ struct NodeSetup {
   security::CapabilitySet bounding_capabilities = security::kAllCapabilities;
   std::unique_ptr<security::SeccompPolicy> seccomp;  // never null
   security::Apparmor apparmor;
+  const security::Selinux* selinux;  // never null
   std::vector<std::string> default_env;
   std::vector<spec::Ulimit> default_ulimits;
   std::map<std::string, HandlerPolicy> handlers;  // by handler name; absent: the defaults

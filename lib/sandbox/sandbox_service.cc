@@ -1,7 +1,6 @@
 #include "lib/sandbox/sandbox_service.h"
 
 #include <sys/epoll.h>
-#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -35,7 +34,6 @@ constexpr absl::Duration kDelBudget = absl::Seconds(60);
 constexpr absl::Duration kDelLeast = absl::Seconds(10);
 // For plugins that a killed berthd left at work.
 constexpr absl::Duration kOrphanBudget = absl::Seconds(10);
-constexpr size_t kMaxResolvConf = 64 << 10;
 
 std::string NodeHostname() {
   char name[256] = {};
@@ -122,6 +120,7 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
           "error=\"{}\"",
           id.Short(), undone.ToString());
     }
+    deps_.selinux.KeepLevel(record.spec.selinux.level);
     const std::string name = record.spec.FullName();
     const bool ready = record.state == model::SandboxState::kReady;
     auto sandbox = std::make_shared<Sandbox>(std::move(record));
@@ -148,6 +147,10 @@ absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx,
                                                "request left",
                                                name)));
   }
+  if (const absl::Status status = ChooseLabel(spec); !status.ok()) {
+    index_.Release(name);
+    return base::Annotate(status, fmt::format("run pod sandbox '{}'", name));
+  }
   model::SandboxRecord record;
   record.id = model::SandboxId::Generate();
   record.spec = std::move(spec);
@@ -157,6 +160,7 @@ absl::StatusOr<model::SandboxId> SandboxService::Run(const base::OpContext& ctx,
   const absl::Status status = Create(ctx, sandbox);
   if (!status.ok()) {
     if (!index_.Find(sandbox->id().value()).ok()) {
+      deps_.selinux.FreeLevel(sandbox->record()->spec.selinux.level);
       index_.Release(name);
     }
     return base::Annotate(status, fmt::format("run pod sandbox '{}'", name));
@@ -220,7 +224,7 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandb
     return status;
   });
 
-  RETURN_IF_ERROR(WriteFiles(record));
+  RETURN_IF_ERROR(WriteFiles(ctx, record));
   ASSIGN_OR_RETURN(const base::UniqueFd cgroup_fd,
                    deps_.cgroups.Prepare(ctx, spec.cgroup_parent, record.id.value()));
   pause_spec.cgroup_fd = cgroup_fd.get();
@@ -236,28 +240,6 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandb
   sandbox->set_record(record);
   undo.Commit();
   return absl::OkStatus();
-}
-
-absl::Status SandboxService::WriteFiles(const model::SandboxRecord& record) {
-  const store::Paths& paths = deps_.paths;
-  RETURN_IF_ERROR(base::MakeDirs(paths.SandboxState(record.id), 0700));
-  ASSIGN_OR_RETURN(std::string resolv_conf, ResolvConf(record.spec.dns));
-  if (resolv_conf.empty()) {
-    absl::StatusOr<std::string> node = base::ReadFile("/etc/resolv.conf", kMaxResolvConf);
-    resolv_conf = node.ok() ? *node : "";  // a node without one has no DNS to hand on
-  }
-  // Containers read these as any user; the directory itself is the daemon's alone.
-  RETURN_IF_ERROR(base::WriteFile(paths.ResolvConf(record.id), resolv_conf, 0644));
-  RETURN_IF_ERROR(base::WriteFile(paths.Hostname(record.id), record.hostname + "\n", 0644));
-  if (!OwnsIpc(record.spec)) {
-    return absl::OkStatus();
-  }
-  RETURN_IF_ERROR(base::MakeDirs(paths.Shm(record.id), 0700));
-  return deps_.mounter.Mount({.source = "shm",
-                              .target = paths.Shm(record.id),
-                              .fstype = "tmpfs",
-                              .flags = MS_NOSUID | MS_NODEV | MS_NOEXEC,
-                              .options = fmt::format("mode=1777,size={}", options_.shm_bytes)});
 }
 
 // The pause is moved into its cgroup while the plugins run: on cgroup v1 that is a grace period of
@@ -358,6 +340,7 @@ absl::Status SandboxService::Remove(const base::OpContext& ctx, const std::strin
   }
   RETURN_IF_ERROR(base::Annotate(deps_.records.Remove(sandbox.id()), "remove pod sandbox"));
   sandbox.set_removed();
+  deps_.selinux.FreeLevel(sandbox.record()->spec.selinux.level);
   deps_.events.Publish(events::EventType::kDeleted, sandbox.id().value(), sandbox.id(), [&] {
     index_.Erase(sandbox.id().value(), sandbox.name());
     return true;

@@ -29,6 +29,7 @@
 #include "lib/model/sandbox.h"
 #include "lib/mount/mounter.h"
 #include "lib/netns/pause_launcher.h"
+#include "lib/security/selinux.h"
 #include "lib/store/paths.h"
 #include "lib/store/record_store.h"
 
@@ -46,6 +47,7 @@ struct SandboxDeps {
   cni::NetworkConfigs& networks;
   cni::CniInvoker& invoker;
   events::EventBus& events;
+  security::Selinux& selinux;
 };
 
 struct SandboxOptions {
@@ -92,8 +94,9 @@ class SandboxService {
   class Sandbox;
   using Ptr = std::shared_ptr<Sandbox>;
 
+  absl::Status ChooseLabel(model::SandboxSpec& spec);
   absl::Status Create(const base::OpContext& ctx, const Ptr& sandbox);
-  absl::Status WriteFiles(const model::SandboxRecord& record);
+  absl::Status WriteFiles(const base::OpContext& ctx, const model::SandboxRecord& record);
   absl::Status ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record);
   absl::Status DisconnectNetwork(const base::OpContext& ctx, model::SandboxRecord& record);
   absl::Status TearDown(const base::OpContext& ctx, model::SandboxRecord& record);

@@ -175,8 +175,12 @@ absl::StatusOr<mount::MountRequest> OverlaySnapshotter::ReadOnlyRequest(
   return request;
 }
 
-absl::Status OverlaySnapshotter::MountAt(mount::MountRequest request, const std::string& target) {
+absl::Status OverlaySnapshotter::MountAt(mount::MountRequest request, const std::string& target,
+                                         const std::string& option) {
   request.target = target;
+  if (!option.empty() && (request.flags & MS_BIND) == 0) {
+    request.options += "," + option;
+  }
   RETURN_IF_ERROR(base::MakeDirs(target, 0700));
   RETURN_IF_ERROR(mounter_.Mount(request));
   if ((request.flags & MS_BIND) != 0) {
@@ -195,7 +199,7 @@ absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const R
     RETURN_IF_ERROR(ctx.Check());
     if (spec.upper.empty()) {
       ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(spec.layers));
-      return MountAt(std::move(request), spec.target);
+      return MountAt(std::move(request), spec.target, spec.option);
     }
     ASSIGN_OR_RETURN(const std::string lower, LowerDirs(spec.layers));
     RETURN_IF_ERROR(PrepareWritable(spec));
@@ -207,19 +211,19 @@ absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const R
         fmt::format("lowerdir={},upperdir={},workdir={},{}{}", lower, Quote(spec.upper),
                     Quote(spec.work), kSafeOptions, spec.is_volatile ? ",volatile" : "");
     request.working_directory = layers_path_;
-    return MountAt(std::move(request), spec.target);
+    return MountAt(std::move(request), spec.target, spec.option);
   };
   return base::Annotate(attempt(), fmt::format("mount root filesystem at '{}'", spec.target));
 }
 
 absl::Status OverlaySnapshotter::MountVolume(const base::OpContext& ctx,
                                              const std::vector<LayerNumber>& layers,
-                                             const std::string& target) {
+                                             const std::string& target, const std::string& option) {
   const auto attempt = [&]() -> absl::Status {
     RETURN_IF_ERROR(ctx.Check());
     ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(layers));
     request.flags |= MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    return MountAt(std::move(request), target);
+    return MountAt(std::move(request), target, option);
   };
   return base::Annotate(attempt(), fmt::format("mount image volume at '{}'", target));
 }

@@ -40,6 +40,9 @@ struct RootfsSpec {
   // The writable layer need not survive a crash of the machine: overlayfs never syncs it. It cannot
   // be mounted again after an unmount.
   bool is_volatile = false;
+  // One more option for the file system, such as SELinux's context=; empty: none. Not for a
+  // read-only root without layers, which is no mount of its own kind.
+  std::string option = {};
 };
 
 struct Usage {
@@ -76,9 +79,9 @@ class OverlaySnapshotter {
   absl::Status UnmountRootfs(const std::string& target);
 
   // Mounts an image's content for a container to read: read-only, and no device, setuid bit or
-  // program in it works. `target` as in RootfsSpec. Errors as MountRootfs.
+  // program in it works. `target` and `option` as in RootfsSpec. Errors as MountRootfs.
   absl::Status MountVolume(const base::OpContext& ctx, const std::vector<LayerNumber>& layers,
-                           const std::string& target);
+                           const std::string& target, const std::string& option = {});
   // As UnmountRootfs.
   absl::Status UnmountVolume(const std::string& target);
 
@@ -90,7 +93,8 @@ class OverlaySnapshotter {
   absl::Status PrepareWritable(const RootfsSpec& spec) const;
   absl::StatusOr<std::string> LowerDirs(const std::vector<LayerNumber>& layers) const;
   absl::StatusOr<mount::MountRequest> ReadOnlyRequest(const std::vector<LayerNumber>& layers) const;
-  absl::Status MountAt(mount::MountRequest request, const std::string& target);
+  absl::Status MountAt(mount::MountRequest request, const std::string& target,
+                       const std::string& option);
   absl::Status Unmount(const std::string& target);
 
   const std::string layers_path_;

@@ -61,13 +61,15 @@ TEST_F(OverlaySnapshotterTest, MountOptions) {
                                                                .upper = c + "/upper",
                                                                .work = c + "/work",
                                                                .target = dir_ + "/m",
-                                                               .is_volatile = true})
+                                                               .is_volatile = true,
+                                                               .option = "context=\"l:c1,c2\""})
                   .ok());
   const mount::MountRequest request = mounter_.requests().at(0);
   EXPECT_EQ(request.working_directory, dir_ + "/layers");
-  EXPECT_EQ(request.options,
-            "lowerdir=12:7,upperdir=" + dir_ + "/c\\,1/upper,workdir=" + dir_ +
-                "/c\\,1/work,index=off,metacopy=off,redirect_dir=nofollow,volatile");
+  EXPECT_EQ(
+      request.options,
+      "lowerdir=12:7,upperdir=" + dir_ + "/c\\,1/upper,workdir=" + dir_ +
+          "/c\\,1/work,index=off,metacopy=off,redirect_dir=nofollow,volatile,context=\"l:c1,c2\"");
   EXPECT_EQ(request.flags, 0u);
 }
 
