@@ -99,15 +99,15 @@ def container_cases():
     context = lambda c: c.linux.security_context
     return {
         "windows": (Code.INVALID_ARGUMENT, lambda c: setattr(c.windows.resources, "cpu_shares", 1)),
-        "CDI": (Code.UNIMPLEMENTED, lambda c: c.CDI_devices.add(name="vendor.com/gpu=0")),
+        "CDI": (Code.INVALID_ARGUMENT, lambda c: c.CDI_devices.add(name="vendor.com/gpu=0")),
         "image_ref": (Code.INVALID_ARGUMENT, lambda c: setattr(c.image, "image_ref", "f" * 64)),
         "runtime_handler": (Code.INVALID_ARGUMENT, lambda c: setattr(c.image, "runtime_handler", "a\nb")),
         "network": (Code.INVALID_ARGUMENT, lambda c: setattr(context(c).namespace_options, "network", pb.NODE)),
         "ipc": (Code.INVALID_ARGUMENT, lambda c: setattr(context(c).namespace_options, "ipc", pb.NODE)),
         "userns_options": (Code.UNIMPLEMENTED, lambda c: setattr(
             context(c).namespace_options.userns_options, "mode", pb.POD)),
-        "mounts of images": (Code.UNIMPLEMENTED, lambda c: c.mounts.add(
-            container_path="/x", image=pb.ImageSpec(image=pods.BUSYBOX))),
+        "mounts of images": (Code.NOT_FOUND, lambda c: c.mounts.add(
+            container_path="/x", image=pb.ImageSpec(image="docker.io/library/nobody-pulled-it:1"))),
         "image_sub_path": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
             container_path="/x", host_path="/tmp", image_sub_path="y")),
         "mappings": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
