@@ -61,6 +61,13 @@ absl::Status Node::OpenRoot() {
                                  paths_.SandboxesState(), paths_.ContainersState()}) {
     RETURN_IF_ERROR(base::MakeDirs(dir, 0700));
   }
+  // What lib/runtime made for execs that a killed berthd did not end.
+  ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListDir(paths_.state()));
+  for (const std::string& name : names) {
+    if (name.starts_with("exec-") || name.starts_with(".exec-")) {
+      RETURN_IF_ERROR(base::RemoveTree(paths_.state() + "/" + name));
+    }
+  }
   ASSIGN_OR_RETURN(database_, store::Database::Open(paths_.Database()));
   records_.emplace(*database_);
   image_store_.emplace(*database_);

@@ -333,6 +333,18 @@ def test_ends_and_beginnings_at_once_leave_nothing(daemon):
         assert not os.listdir(f"{daemon.state}/containers")
 
 
+def test_nothing_is_kept_of_an_exec_that_the_daemon_did_not_survive(scratch):
+    """The runtime's pid file is there for a moment only; so one is put where a kill in that moment leaves it."""
+    daemon = scratch()
+    daemon.kill()
+    left = [f"{daemon.state}/exec-0123456789abcdef.pid", f"{daemon.state}/.exec-0123456789abcdef.pid"]
+    for path in left:
+        with open(path, "w", encoding="utf-8") as out:
+            out.write("1")
+    daemon.start()
+    assert not any(os.path.exists(path) for path in left)
+
+
 # Stopping
 
 def test_a_grace_period_of_a_day_holds_up_nothing_else(daemon):
