@@ -106,7 +106,7 @@ def container_cases():
         "ipc": (Code.INVALID_ARGUMENT, lambda c: setattr(context(c).namespace_options, "ipc", pb.NODE)),
         "userns_options": (Code.UNIMPLEMENTED, lambda c: setattr(
             context(c).namespace_options.userns_options, "mode", pb.POD)),
-        "mounts of images": (Code.NOT_FOUND, lambda c: c.mounts.add(
+        "image volume": (Code.NOT_FOUND, lambda c: c.mounts.add(
             container_path="/x", image=pb.ImageSpec(image="docker.io/library/nobody-pulled-it:1"))),
         "image_sub_path": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
             container_path="/x", host_path="/tmp", image_sub_path="y")),

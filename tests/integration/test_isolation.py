@@ -299,7 +299,10 @@ def test_default_limits_of_the_configuration(scratch, runtime):
     container = daemon.run_pod().run_container()
     for path in ("/proc/1/limits", "/proc/self/limits"):
         text = container.output(["cat", path])
-        assert re.search(r"^Max open files +123 +456 ", text, re.MULTILINE), path
+        # An exec session of Debian's runc sometimes starts with the soft limit of open files at the hard one: the Go
+        # runtime of the process that becomes the command raises it (opencontainers/runc issue 4195).
+        soft = "(123|456)" if (path, runtime) == ("/proc/self/limits", "runc") else "123"
+        assert re.search(rf"^Max open files +{soft} +456 ", text, re.MULTILINE), (path, text)
         assert re.search(r"^Max core file size +0 +0 ", text, re.MULTILINE), path
 
 
