@@ -3,6 +3,8 @@ add_library(berth_options INTERFACE)
 target_compile_options(berth_options INTERFACE
   # Designated initialisers leave the rest at its default on purpose.
   -Wall -Wextra -Wshadow -Wno-missing-field-initializers -Werror $<$<COMPILE_LANGUAGE:CXX>:-Wnon-virtual-dtor>
+  # At -O2 GCC 12 takes moved short strings for uninitialised; at -O1, where tests are built, it does not.
+  $<$<AND:$<CONFIG:Release>,$<CXX_COMPILER_ID:GNU>>:-Wno-error=maybe-uninitialized>
   -fstack-protector-strong)
 target_include_directories(berth_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_definitions(berth_options INTERFACE BERTH_VERSION="${PROJECT_VERSION}"

@@ -45,7 +45,7 @@ bool IsTypedKey(std::string_view key) {
 
 absl::StatusOr<std::string> AbsolutePath(const JsonObject& object, const char* name) {
   ASSIGN_OR_RETURN(std::string path, object.String(name));
-  if (path.rfind('/', 0) != 0) {
+  if (!path.starts_with('/')) {
     return Invalid(fmt::format("'{}' is '{}', not an absolute path", object.PathOf(name),
                                oci::Printable(path)));
   }
@@ -257,7 +257,7 @@ absl::StatusOr<CdiFile> ParseCdiFile(std::string_view text, CdiFormat format) {
   RETURN_IF_ERROR(
       root.CheckNames({"cdiVersion", "kind", "annotations", "devices", "containerEdits"}));
   ASSIGN_OR_RETURN(std::string version, root.String("cdiVersion"));
-  if (version.rfind('v', 0) == 0) {
+  if (version.starts_with('v')) {
     version.erase(0, 1);
   }
   if (std::find(kVersions.begin(), kVersions.end(), version) == kVersions.end()) {
