@@ -134,6 +134,9 @@ class ContainerService {
   absl::Status Build(const base::OpContext& ctx, const Ptr& container,
                      const sandbox::SandboxPtr& sandbox, const model::ImageRecord& image,
                      const VolumeLeases& volumes);
+  absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx,
+                                                     const model::ContainerRecord& record);
+  // container_bundle.cc
   // Fills in what the image says (user, stop signal); returns the command, for errors.
   absl::StatusOr<std::string> WriteBundle(const base::OpContext& ctx,
                                           model::ContainerRecord& record,
@@ -144,8 +147,11 @@ class ContainerService {
                                                    const model::SandboxRecord& sandbox) const;
   absl::StatusOr<std::string> PidNamespace(const model::ContainerSpec& spec,
                                            const model::SandboxRecord& sandbox) const;
-  absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx,
-                                                     const model::ContainerRecord& record);
+  // Path of the passwd file for the container's user; empty: it needs none.
+  absl::StatusOr<std::string> WritePasswd(const base::OpContext& ctx, int root_fd,
+                                          const model::ContainerRecord& record,
+                                          const oci::ImageConfig& config,
+                                          const security::SelinuxLabels& labels) const;
   // container_teardown.cc
   absl::Status TearDown(const base::OpContext& ctx, const model::ContainerRecord& record);
   absl::Status EndMonitor(const base::OpContext& ctx, const model::ContainerRecord& record);
