@@ -106,6 +106,7 @@ absl::Status Node::BuildPods(const config::Config& config) {
                                         .default_network = config.network.default_network},
                     &loop_);
   invoker_.emplace(runner_, config.network.plugin_dirs);
+  network_health_.emplace(*networks_, *invoker_);
   ASSIGN_OR_RETURN(std::string pause, FindOwnProgram(config.runtime.pause, "berth-pause", "pause"));
   pauses_.emplace(runner_, std::move(pause));
   selinux_.emplace(config.runtime.selinux);

@@ -18,6 +18,7 @@
 #include "lib/cgroup/pod_cgroups.h"
 #include "lib/cni/cni_invoker.h"
 #include "lib/cni/network_configs.h"
+#include "lib/cni/network_health.h"
 #include "lib/container/container_service.h"
 #include "lib/container/node_setup.h"
 #include "lib/events/event_bus.h"
@@ -54,6 +55,7 @@ class Node {
   container::ContainerService& containers() { return *containers_; }
   stats::StatsService& stats() { return *stats_; }
   cni::NetworkConfigs& networks() { return *networks_; }
+  cni::NetworkHealth& network_health() { return *network_health_; }
   const runtime::RuntimeHandlers& handlers() const { return *handlers_; }
   const cgroup::PodCgroups& cgroups() const { return *cgroups_; }
   events::EventBus& events() { return events_; }
@@ -84,6 +86,7 @@ class Node {
   std::optional<cgroup::PodCgroups> cgroups_;
   std::optional<cni::NetworkConfigs> networks_;
   std::optional<cni::CniInvoker> invoker_;
+  std::optional<cni::NetworkHealth> network_health_;
   std::optional<security::Selinux> selinux_;
   std::optional<netns::PauseLauncher> pauses_;
   events::EventBus events_;

@@ -31,12 +31,13 @@ constexpr int kMaxMessageBytes = 80 << 20;
 
 struct Server::Parts {
   Parts(const config::Config& config, Node& node)
-      : runtime({node.sandboxes(), node.containers(), node.images(), node.stats(), node.networks(),
-                 node.handlers(), node.paths(), node.cgroups().driver(), node.events(),
-                 config::ToToml(config)}),
+      : runtime({node.sandboxes(), node.containers(), node.images(), node.stats(),
+                 node.network_health(), node.handlers(), node.paths(), node.cgroups().driver(),
+                 node.events(), config::ToToml(config)}),
         images(node.images(), node.paths().root()),
-        admin({node.sandboxes(), node.containers(), node.images(), node.networks(), node.handlers(),
-               node.cgroups(), node.paths(), config.api.listen, config::ToToml(config)}),
+        admin({node.sandboxes(), node.containers(), node.images(), node.networks(),
+               node.network_health(), node.handlers(), node.cgroups(), node.paths(),
+               config.api.listen, config::ToToml(config)}),
         events(node.events()) {}
 
   cri::RuntimeService runtime;

@@ -89,8 +89,8 @@ void AdminService::ShowCounts(admin::CountStatus& counts) {
   }
 }
 
-void AdminService::ShowNetwork(admin::NetworkStatus& network) {
-  const absl::Status ready = deps_.networks.Ready();
+void AdminService::ShowNetwork(const base::OpContext& ctx, admin::NetworkStatus& network) {
+  const absl::Status ready = deps_.network_health.Ready(ctx);
   network.set_ready(ready.ok());
   network.set_reason(MessageOf(ready));
   if (const auto config = deps_.networks.Default(); config.ok()) {
@@ -128,7 +128,7 @@ grpc::Status AdminService::NodeStatus(grpc::ServerContext* context, const admin:
   response->set_state(deps_.paths.state());
   response->set_socket(deps_.listen);
   ShowCounts(*response->mutable_counts());
-  ShowNetwork(*response->mutable_network());
+  ShowNetwork(call.context(), *response->mutable_network());
   ShowHandlers(*response);
   response->mutable_cgroup()->set_driver(std::string(cgroup::DriverName(deps_.cgroups.driver())));
   response->mutable_cgroup()->set_version(

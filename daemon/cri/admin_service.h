@@ -13,6 +13,7 @@
 #include "lib/base/op_context.h"
 #include "lib/cgroup/pod_cgroups.h"
 #include "lib/cni/network_configs.h"
+#include "lib/cni/network_health.h"
 #include "lib/container/container_service.h"
 #include "lib/image/image_service.h"
 #include "lib/runtime/runtime_handlers.h"
@@ -28,6 +29,7 @@ struct AdminServiceDeps {
   container::ContainerService& containers;
   image::ImageService& images;
   cni::NetworkConfigs& networks;
+  cni::NetworkHealth& network_health;
   const runtime::RuntimeHandlers& handlers;
   const cgroup::PodCgroups& cgroups;
   const store::Paths& paths;
@@ -52,7 +54,7 @@ class AdminService final : public admin::Admin::Service {
                             admin::ImportResponse& response);
   absl::Status ShowStorage(const base::OpContext& ctx, admin::StorageStatus& storage);
   void ShowCounts(admin::CountStatus& counts);
-  void ShowNetwork(admin::NetworkStatus& network);
+  void ShowNetwork(const base::OpContext& ctx, admin::NetworkStatus& network);
   void ShowHandlers(admin::NodeStatusResponse& response);
 
   const AdminServiceDeps deps_;

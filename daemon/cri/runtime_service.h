@@ -17,7 +17,7 @@
 #include "daemon/cri/list_filter.h"
 #include "lib/base/mutex.h"
 #include "lib/cgroup/cgroup_path.h"
-#include "lib/cni/network_configs.h"
+#include "lib/cni/network_health.h"
 #include "lib/container/container_service.h"
 #include "lib/events/event_bus.h"
 #include "lib/image/image_service.h"
@@ -34,7 +34,7 @@ struct RuntimeServiceDeps {
   container::ContainerService& containers;
   image::ImageService& images;
   stats::StatsService& stats;
-  cni::NetworkConfigs& networks;
+  cni::NetworkHealth& network_health;
   const runtime::RuntimeHandlers& handlers;
   const store::Paths& paths;
   cgroup::Driver cgroup_driver;

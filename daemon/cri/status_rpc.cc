@@ -36,7 +36,7 @@ std::string RuntimeService::NodeInfo() {
 grpc::Status RuntimeService::Status(grpc::ServerContext* context, const api::StatusRequest* request,
                                     api::StatusResponse* response) {
   Call call("Status", Call::Kind::kRead, context);
-  *response->mutable_status() = RenderConditions(deps_.networks.Ready());
+  *response->mutable_status() = RenderConditions(deps_.network_health.Ready(call.context()));
   RenderHandlers(deps_.handlers, *response);
   *response->mutable_features() = RenderFeatures();
   if (request->verbose()) {

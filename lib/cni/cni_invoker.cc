@@ -1,5 +1,9 @@
 #include "lib/cni/cni_invoker.h"
 
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include <cerrno>
 #include <cstdlib>
 #include <optional>
 #include <utility>
@@ -115,7 +119,7 @@ struct CniInvoker::Call {
   const char* command;
   const std::string& type;
   const std::string& input;
-  const Attachment* attachment;  // null for VERSION and STATUS
+  const Attachment* attachment;  // null for VERSION, STATUS and GC
   std::string netns;
 };
 
@@ -136,6 +140,10 @@ absl::StatusOr<std::string> CniInvoker::Invoke(const base::OpContext& ctx, const
     spec.env.push_back(fmt::format("CNI_NETNS={}", call.netns));
     spec.env.push_back(fmt::format("CNI_IFNAME={}", call.attachment->interface_name));
     spec.env.push_back(fmt::format("CNI_ARGS={}", call.attachment->cni_args));
+  } else {
+    // It works for the daemon, not for a pod, and may be broken off: a GC that outlived the daemon
+    // would not know the next one's pods. Sent when the thread that waits for it ends.
+    spec.before_exec = [] { return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 ? 0 : errno; };
   }
   base::RunLimits limits;
   limits.max_stdout = kMaxOutput;
@@ -274,7 +282,7 @@ absl::Status CniInvoker::Check(const base::OpContext& ctx, const Attachment& att
 
 absl::Status CniInvoker::NetworkStatus(const base::OpContext& ctx,
                                        const NetworkConfig& network) const {
-  if (CompareVersions(network.cni_version, "1.1.0") < 0) {
+  if (!HasStatus(network)) {
     return absl::OkStatus();
   }
   for (const PluginConfig& plugin : network.plugins) {

@@ -51,7 +51,7 @@ class CniInvoker {
   absl::Status Check(const base::OpContext& ctx, const Attachment& attachment) const;
 
   // STATUS of the chain (1.1): kUnavailable with the plugin's words when it cannot serve ADD. OK
-  // for older networks.
+  // without a run for older networks.
   absl::Status NetworkStatus(const base::OpContext& ctx, const NetworkConfig& network) const;
 
   // VERSION: the versions that a plugin supports.

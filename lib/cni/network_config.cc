@@ -110,6 +110,14 @@ int CompareVersions(std::string_view a, std::string_view b) {
   return x < y ? -1 : x == y ? 0 : 1;
 }
 
+bool HasStatus(const NetworkConfig& network) {
+  return CompareVersions(network.cni_version, "1.1.0") >= 0;
+}
+
+bool HasGc(const NetworkConfig& network) {
+  return CompareVersions(network.cni_version, "1.1.0") >= 0 && !network.disable_gc;
+}
+
 absl::StatusOr<NetworkConfig> ParseNetworkConfig(std::string_view bytes) {
   ASSIGN_OR_RETURN(const Json object, ParseJsonObject(bytes));
   NetworkConfig network;

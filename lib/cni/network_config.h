@@ -35,6 +35,10 @@ struct NetworkConfig {
 // `cniVersions` the highest known wins.
 absl::StatusOr<NetworkConfig> ParseNetworkConfig(std::string_view bytes);
 
+// Whether the network's version has the verb (STATUS and GC: 1.1.0).
+bool HasStatus(const NetworkConfig& network);
+bool HasGc(const NetworkConfig& network);  // and nobody disabled it
+
 // 0 when equal, <0 when a is lower. Unreadable parts count as 0.
 int CompareVersions(std::string_view a, std::string_view b);
 
