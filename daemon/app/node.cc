@@ -195,7 +195,14 @@ absl::Status Node::Recover() {
     pod.containers = containers_->ListOf(id);
     return pod;
   });
-  return images_->Recover();
+  RETURN_IF_ERROR(images_->Recover());
+  if (all.unreadable.empty()) {
+    sandboxes_->CollectNetworkGarbage();
+  } else {
+    base::Log("app").warn(
+        "the network's garbage is not collected: what cannot be read may be a pod's");
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace berth::app

@@ -6,6 +6,7 @@
 // ADD. Passive values; thread-compatible.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -50,6 +51,14 @@ struct PodNetwork {
   std::map<std::string, std::string> annotations;
 };
 
+// What GC knows attachments by.
+struct AttachmentId {
+  std::string network;
+  std::string container_id;
+  std::string interface_name;
+  auto operator<=>(const AttachmentId&) const = default;
+};
+
 struct Attachment {
   std::string network;
   std::string config_bytes;  // the network's configuration as it was at ADD
@@ -63,6 +72,7 @@ struct Attachment {
   std::vector<std::string>
       ips;  // of the pod, without prefix length; the first one is its primary address
 
+  AttachmentId Id() const { return {network, container_id, interface_name}; }
   std::string ToJson() const;
   // kDataLoss: not an attachment.
   static absl::StatusOr<Attachment> FromJson(std::string_view json);

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -69,7 +70,8 @@ absl::Status FailureOf(const base::RunResult& run) {
 // configuration".
 absl::StatusOr<std::string> PluginInput(const NetworkConfig& network, const PluginConfig& plugin,
                                         const std::string& capability_args,
-                                        const std::string& previous) {
+                                        const std::string& previous,
+                                        const std::function<void(Json&)>& add = {}) {
   ASSIGN_OR_RETURN(Json input, ParseJsonObject(plugin.json));
   input["name"] = network.name;
   input["cniVersion"] = network.cni_version;
@@ -89,6 +91,9 @@ absl::StatusOr<std::string> PluginInput(const NetworkConfig& network, const Plug
   }
   if (!previous.empty()) {
     ASSIGN_OR_RETURN(input["prevResult"], ParseJsonObject(previous));
+  }
+  if (add) {
+    add(input);
   }
   return DumpJson(input);
 }
@@ -292,6 +297,35 @@ absl::Status CniInvoker::NetworkStatus(const base::OpContext& ctx,
                        fmt::format("network '{}'", network.name)));
   }
   return absl::OkStatus();
+}
+
+absl::Status CniInvoker::CollectGarbage(const base::OpContext& ctx, const NetworkConfig& network,
+                                        const std::set<AttachmentId>& valid) const {
+  if (!HasGc(network)) {
+    return absl::OkStatus();
+  }
+  Json attachments = Json::array();
+  for (const AttachmentId& id : valid) {
+    if (id.network == network.name) {
+      attachments.push_back({{"containerID", id.container_id}, {"ifname", id.interface_name}});
+    }
+  }
+  absl::Status first;
+  for (const PluginConfig& plugin : network.plugins) {
+    absl::StatusOr<std::string> input = PluginInput(network, plugin, "", "", [&](Json& object) {
+      object["cni.dev/valid-attachments"] = attachments;
+      // Its name in early texts of the specification. A plugin that looks for that one would take
+      // all pods for gone.
+      object["cni.dev/attachments"] = attachments;
+    });
+    absl::Status status = input.status();
+    if (status.ok()) {
+      status = Invoke(ctx, {"GC", plugin.type, *input, nullptr, ""}).status();
+    }
+    first.Update(status);
+  }
+  return base::Annotate(first,
+                        fmt::format("collect what no pod has in network '{}'", network.name));
 }
 
 absl::StatusOr<std::vector<std::string>> CniInvoker::PluginVersions(const base::OpContext& ctx,

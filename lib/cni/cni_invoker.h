@@ -14,6 +14,7 @@
 // sections 2 (protocol), 3 (execution of configurations), 5 (results); CNI conventions.
 #pragma once
 
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,6 +54,13 @@ class CniInvoker {
   // STATUS of the chain (1.1): kUnavailable with the plugin's words when it cannot serve ADD. OK
   // without a run for older networks.
   absl::Status NetworkStatus(const base::OpContext& ctx, const NetworkConfig& network) const;
+
+  // GC of the chain (1.1): each plugin frees what it holds for attachments to the network that are
+  // not in `valid`; entries of other networks are left out. OK without a run for older networks and
+  // those that say disableGC. It does not stop at a failing plugin, and returns the first error.
+  // Nobody may run ADD or DEL meanwhile.
+  absl::Status CollectGarbage(const base::OpContext& ctx, const NetworkConfig& network,
+                              const std::set<AttachmentId>& valid) const;
 
   // VERSION: the versions that a plugin supports.
   absl::StatusOr<std::vector<std::string>> PluginVersions(const base::OpContext& ctx,

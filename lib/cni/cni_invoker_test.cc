@@ -347,6 +347,34 @@ TEST_F(CniInvokerTest, StatusOfTheNetwork) {
               HasSubstr("network 'net1': cni plugin 'two': daemon is down"));
 }
 
+TEST_F(CniInvokerTest, GarbageCollection) {
+  const CniInvoker invoker(runner_, {root_});
+  const std::set<AttachmentId> valid = {
+      {"net1", "abc", "eth0"}, {"net1", "def", "eth0"}, {"other", "ghi", "eth0"}};
+  EXPECT_TRUE(invoker.CollectGarbage(ctx_, Network("1.0.0"), valid).ok());
+  EXPECT_TRUE(invoker.CollectGarbage(ctx_, Network("1.1.0", R"("disableGC": true, )"), valid).ok());
+  EXPECT_TRUE(runner_.calls().empty());
+  EXPECT_TRUE(invoker.CollectGarbage(ctx_, Network("1.1.0"), valid).ok());
+  EXPECT_THAT(Commands(), ElementsAre("GC one", "GC two", "GC three"));
+  const auto calls = runner_.calls();
+  EXPECT_EQ(calls[0].spec.env.size(), 3u);
+  const json input = json::parse(calls[0].input);
+  EXPECT_EQ(input["cni.dev/valid-attachments"],
+            json::parse(R"([{"containerID": "abc", "ifname": "eth0"},
+                            {"containerID": "def", "ifname": "eth0"}])"));
+  EXPECT_EQ(input["cni.dev/attachments"], input["cni.dev/valid-attachments"]);
+  EXPECT_EQ(input["name"], "net1");
+  EXPECT_EQ(input["key"], 1);
+  EXPECT_FALSE(input.contains("prevResult"));
+  // None is said, not left out.
+  EXPECT_TRUE(invoker.CollectGarbage(ctx_, Network("1.1.0"), {}).ok());
+  EXPECT_EQ(json::parse(runner_.calls()[3].input)["cni.dev/valid-attachments"], json::array());
+  Fail("GC", "one", FakeProcessRunner::Exits(1, R"({"code": 100, "msg": "busy"})"));
+  EXPECT_EQ(std::string(invoker.CollectGarbage(ctx_, Network("1.1.0"), {}).message()),
+            "collect what no pod has in network 'net1': cni plugin 'one': busy (cni code 100)");
+  EXPECT_EQ(Commands().back(), "GC three");
+}
+
 TEST_F(CniInvokerTest, Versions) {
   answer_ = [](const base::ProcessSpec&, std::string_view) {
     return FakeProcessRunner::Exits(

@@ -21,6 +21,9 @@ constexpr absl::Duration kOrphanBudget = absl::Seconds(10);
 }  // namespace
 
 void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
+  for (const model::SandboxRecord& record : records) {
+    networks_.Remember(record);
+  }
   for (model::SandboxRecord& record : records) {
     const model::SandboxId id = record.id;
     if (record.state == model::SandboxState::kCreating) {

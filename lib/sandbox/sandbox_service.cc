@@ -23,50 +23,10 @@ namespace {
 
 // What undoing a failed Run may take.
 constexpr absl::Duration kUndoBudget = absl::Seconds(60);
-// CNI plugins that hang must not hold StopPodSandbox for ever; the kubelet asks again.
-constexpr absl::Duration kDelBudget = absl::Seconds(60);
-// A DEL that is stopped half-way cannot always be finished by the next one (the bridge plugin finds
-// the addresses whose masquerading it ends on the link that it removes first), so a caller's end
-// does not end it before this.
-constexpr absl::Duration kDelLeast = absl::Seconds(10);
 
 std::string NodeHostname() {
   char name[256] = {};
   return ::gethostname(name, sizeof(name) - 1) == 0 ? name : "localhost";
-}
-
-std::string_view ProtocolName(model::PortMapping::Protocol protocol) {
-  switch (protocol) {
-    case model::PortMapping::Protocol::kUdp:
-      return "udp";
-    case model::PortMapping::Protocol::kSctp:
-      return "sctp";
-    case model::PortMapping::Protocol::kTcp:
-      break;
-  }
-  return "tcp";
-}
-
-absl::StatusOr<cni::PodNetwork> NetworkOf(const model::SandboxRecord& record,
-                                          const std::string& netns_path) {
-  const model::SandboxSpec& spec = record.spec;
-  cni::PodNetwork network;
-  network.id = record.id.value();
-  network.name = spec.name;
-  network.namespace_name = spec.ns;
-  network.uid = spec.uid;
-  network.netns_path = netns_path;
-  network.annotations = spec.annotations;
-  network.cgroup_path = spec.cgroup_parent;
-  for (const model::PortMapping& port : spec.port_mappings) {
-    network.port_mappings.push_back({std::string(ProtocolName(port.protocol)), port.container_port,
-                                     port.host_port, port.host_ip});
-  }
-  if (!spec.dns.empty()) {
-    network.dns = cni::DnsConfig{spec.dns.servers, spec.dns.searches, spec.dns.options};
-  }
-  ASSIGN_OR_RETURN(network.bandwidth, cni::BandwidthFromAnnotations(spec.annotations));
-  return network;
 }
 
 // Keeps the first error of several steps that must all be tried.
@@ -79,7 +39,10 @@ void Keep(absl::Status& first, absl::Status next) {
 }  // namespace
 
 SandboxService::SandboxService(SandboxDeps deps, SandboxOptions options)
-    : deps_(deps), options_(std::move(options)), index_("pod sandbox") {}
+    : deps_(deps),
+      options_(std::move(options)),
+      index_("pod sandbox"),
+      networks_(deps_.networks, deps_.invoker) {}
 
 SandboxService::~SandboxService() {
   for (const Ptr& sandbox : index_.All()) {
@@ -156,16 +119,8 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandb
   }
   RETURN_IF_ERROR(
       netns::PlanSysctls(pause_spec.sysctls, pause_spec.new_net, pause_spec.new_ipc).status());
-  cni::Attachment planned;
   if (OwnsNetwork(spec)) {
-    ASSIGN_OR_RETURN(cni::PodNetwork network,
-                     NetworkOf(record, netns::PinPath(pins, netns::NamespaceType::kNet)));
-    // Also that its plugins are there: without them neither ADD nor the DEL that undoes it can run.
-    RETURN_IF_ERROR(deps_.networks.Ready());
-    ASSIGN_OR_RETURN(const std::shared_ptr<const cni::NetworkConfig> config,
-                     deps_.networks.Default());
-    ASSIGN_OR_RETURN(planned, deps_.invoker.Plan(*config, network));
-    record.cni_attachment = planned.ToJson();
+    RETURN_IF_ERROR(networks_.Plan(record, netns::PinPath(pins, netns::NamespaceType::kNet)));
   }
 
   RETURN_IF_ERROR(deps_.records.Put(record));
@@ -209,42 +164,14 @@ absl::Status SandboxService::ConnectAndPlace(const base::OpContext& ctx,
     placed =
         deps_.cgroups.Place(ctx, record.spec.cgroup_parent, record.id.value(), record.pause_pid);
   });
-  absl::Status connected;
-  if (!record.cni_attachment.empty()) {
-    absl::StatusOr<cni::Attachment> planned = cni::Attachment::FromJson(record.cni_attachment);
-    absl::StatusOr<cni::Attachment> attachment =
-        planned.ok() ? deps_.invoker.Add(ctx, *std::move(planned)) : planned.status();
-    connected = attachment.status();
-    if (connected.ok()) {
-      record.cni_attachment = attachment->ToJson();
-      record.ips = attachment->ips;
-    }
-  }
+  const absl::Status connected = networks_.Connect(ctx, record);
   place.join();
   RETURN_IF_ERROR(connected);
   return placed;
 }
 
-absl::Status SandboxService::DisconnectNetwork(const base::OpContext& ctx,
-                                               model::SandboxRecord& record) {
-  if (record.cni_attachment.empty() || record.network_down) {
-    return absl::OkStatus();
-  }
-  ASSIGN_OR_RETURN(cni::Attachment attachment, cni::Attachment::FromJson(record.cni_attachment));
-  if (!netns::IsNamespace(attachment.netns_path)) {
-    attachment.netns_path
-        .clear();  // gone with a reboot or its pause: plugins release what they hold elsewhere
-  }
-  const absl::Time least = absl::Now() + kDelLeast;
-  const base::OpContext patient(absl::Now() + kDelBudget,
-                                [ctx, least] { return absl::Now() >= least && !ctx.Check().ok(); });
-  RETURN_IF_ERROR(deps_.invoker.Del(patient, attachment));
-  record.network_down = true;
-  return absl::OkStatus();
-}
-
 absl::Status SandboxService::TearDown(const base::OpContext& ctx, model::SandboxRecord& record) {
-  absl::Status first = DisconnectNetwork(ctx, record);
+  absl::Status first = networks_.Disconnect(ctx, record);
   if (record.pause_pid != 0) {
     Keep(first, netns::StopPause(ctx, record.pause_pid, record.pause_start));
   }

@@ -29,6 +29,7 @@
 #include "lib/model/sandbox.h"
 #include "lib/mount/mounter.h"
 #include "lib/netns/pause_launcher.h"
+#include "lib/sandbox/pod_networks.h"
 #include "lib/security/selinux.h"
 #include "lib/store/paths.h"
 #include "lib/store/record_store.h"
@@ -67,6 +68,10 @@ class SandboxService {
   // again. Once, before all else.
   void Recover(std::vector<model::SandboxRecord> records);
 
+  // Lets the network's plugins free what no pod has, once, in the background (PodNetworks). After
+  // Recover, and only if that was given every pod there is.
+  void CollectNetworkGarbage() { networks_.StartCollection(); }
+
   // Makes a pod and returns its id. A pod of the same name (FullName) that exists is returned as it
   // is; one being made is waited for; what an earlier failed request could not undo is removed
   // first. Errors leave nothing behind: kInvalidArgument (sysctls, hostname, cgroup parent, ports),
@@ -98,13 +103,13 @@ class SandboxService {
   absl::Status Create(const base::OpContext& ctx, const Ptr& sandbox);
   absl::Status WriteFiles(const base::OpContext& ctx, const model::SandboxRecord& record);
   absl::Status ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record);
-  absl::Status DisconnectNetwork(const base::OpContext& ctx, model::SandboxRecord& record);
   absl::Status TearDown(const base::OpContext& ctx, model::SandboxRecord& record);
   void WatchPause(const Ptr& sandbox);
 
   const SandboxDeps deps_;
   const SandboxOptions options_;
   base::IdIndex<Sandbox> index_;
+  PodNetworks networks_;
 };
 
 }  // namespace berth::sandbox

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from harness.fake_plugin import RESULT, calls, fake_plugin, with_plugin
+from harness import leaks
+from harness.fake_plugin import RESULT, calls, with_plugin
 
 
 def commands(daemon, command):
@@ -109,3 +110,77 @@ def test_networks_of_older_versions_are_not_asked(scratch):
     mark(daemon, "down")
     assert network_ready(daemon)[0].status
     assert not commands(daemon, "STATUS")
+
+
+GC = STATUS + """
+if [ "$CNI_COMMAND" = GC ] && [ -e "$0.gc-hangs" ]; then exec sleep 1000; fi"""
+
+
+def valid(call):
+    return {(entry["containerID"], entry["ifname"]) for entry in call["config"]["cni.dev/valid-attachments"]}
+
+
+@pytest.mark.berth
+def test_garbage_is_collected_at_start_with_the_pods_that_are_left(scratch):
+    daemon = with_plugin(scratch, GC, version="1.1.0")
+    wait_for(lambda: len(commands(daemon, "GC")) == 1)
+    first, = commands(daemon, "GC")
+    assert valid(first) == set() and first["config"]["name"] == "fakenet" and not first["id"]
+    stays, stopped = daemon.run_pod(), daemon.run_pod()
+    stopped.stop()
+    daemon.kill()
+    daemon.start()
+    wait_for(lambda: len(commands(daemon, "GC")) == 2)
+    assert valid(commands(daemon, "GC")[1]) == {(stays.id, "eth0")}
+    # Once at a start, whatever happens afterwards.
+    daemon.run_pod()
+    stays.stop()
+    time.sleep(6)
+    assert len(commands(daemon, "GC")) == 2
+
+
+@pytest.mark.berth
+def test_garbage_collection_waits_for_the_plugins_to_be_ready(scratch):
+    daemon = with_plugin(scratch, GC, version="1.1.0")
+    wait_for(lambda: len(commands(daemon, "GC")) == 1)
+    daemon.stop()
+    mark(daemon, "down")
+    daemon.start()
+    pod = daemon.run_pod()
+    assert len(commands(daemon, "GC")) == 1
+    mark(daemon, "down", False)
+    wait_for(lambda: len(commands(daemon, "GC")) == 2)
+    assert valid(commands(daemon, "GC")[1]) == {(pod.id, "eth0")}
+
+
+@pytest.mark.berth
+def test_garbage_collection_that_hangs(scratch):
+    daemon = with_plugin(scratch, GC, version="1.1.0")
+    wait_for(lambda: len(commands(daemon, "GC")) == 1)
+    mark(daemon, "gc-hangs")
+    begin = time.monotonic()
+    daemon.restart()
+    assert time.monotonic() - begin < 5, "nobody waits for it to serve"
+    wait_for(lambda: len(commands(daemon, "GC")) == 2)
+    # ADD may not run beside GC, says the specification; it waits until the plugin is killed.
+    daemon.run_pod()
+    assert time.monotonic() - begin < 20
+    assert "collect what no pod has in network 'fakenet': cni plugin 'fake'" in daemon.log()
+    # One that a killed daemon leaves would collect what the next one's pods have.
+    daemon.restart()
+    wait_for(lambda: len(commands(daemon, "GC")) == 3)
+    assert leaks.processes([f"CNI_PATH={daemon.base}/plugins"], set())
+    daemon.kill()
+    wait_for(lambda: not leaks.processes([f"CNI_PATH={daemon.base}/plugins"], set()), seconds=5)
+    mark(daemon, "gc-hangs", False)
+    daemon.start()
+
+
+@pytest.mark.berth
+@pytest.mark.parametrize("version,members", [("1.1.0", {"disableGC": True}), ("1.0.0", {})])
+def test_networks_whose_garbage_is_not_collected(scratch, version, members):
+    daemon = with_plugin(scratch, GC.replace("1.1.0", version), version=version, **members)
+    daemon.run_pod()
+    daemon.restart()
+    time.sleep(1)
+    assert not commands(daemon, "GC")
