@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 #include <sys/wait.h>
 
+#include <thread>
+
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/cni/orphans.h"
@@ -13,8 +15,8 @@ namespace berth::sandbox {
 
 namespace {
 
-// What undoing one half-made pod may take.
-constexpr absl::Duration kUndoBudget = absl::Seconds(60);
+// What the clean-up at start may take, of all pods together: nothing is served until then.
+constexpr absl::Duration kRecoverBudget = absl::Seconds(20);
 // For plugins that a killed berthd left at work.
 constexpr absl::Duration kOrphanBudget = absl::Seconds(10);
 
@@ -24,31 +26,26 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
   for (const model::SandboxRecord& record : records) {
     networks_.Remember(record);
   }
-  for (model::SandboxRecord& record : records) {
-    const model::SandboxId id = record.id;
-    if (record.state == model::SandboxState::kCreating) {
-      const absl::Status quiet =
-          cni::AwaitOrphans(base::OpContext::WithTimeout(kOrphanBudget), id.value());
-      if (!quiet.ok()) {
-        base::Log("sandbox").warn(
-            "undoing a half-made pod sandbox all the same sandbox={} error=\"{}\"", id.Short(),
-            quiet.ToString());
-      }
-      const absl::Status undone = TearDown(base::OpContext::WithTimeout(kUndoBudget), record);
-      if (undone.ok()) {
-        base::Log("sandbox").info("half-made pod sandbox removed sandbox={}", id.Short());
-        if (absl::Status status = deps_.records.Remove(id); !status.ok()) {
-          base::Log("sandbox").warn("cannot forget a half-made pod sandbox sandbox={} error=\"{}\"",
-                                    id.Short(), status.ToString());
-        }
-        continue;
-      }
-      // Kept, so that RemovePodSandbox can try again, and the next start.
-      base::Log("sandbox").warn(
-          "half-made pod sandbox is not wholly removed, listing it as not ready sandbox={} "
-          "error=\"{}\"",
-          id.Short(), undone.ToString());
+  // Side by side: a plugin that hangs for one pod must not add up with another's.
+  const base::OpContext ctx = base::OpContext::WithTimeout(kRecoverBudget);
+  std::vector<char> gone(records.size(), 0);
+  std::vector<std::thread> undoing;
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (records[i].state == model::SandboxState::kCreating) {
+      undoing.emplace_back([this, &ctx, &record = records[i], &done = gone[i]] {
+        done = UndoHalfMade(ctx, record) ? 1 : 0;
+      });
     }
+  }
+  for (std::thread& thread : undoing) {
+    thread.join();
+  }
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (gone[i] != 0) {
+      continue;
+    }
+    model::SandboxRecord& record = records[i];
+    const model::SandboxId id = record.id;
     deps_.selinux.KeepLevel(record.spec.selinux.level);
     const std::string name = record.spec.FullName();
     const bool ready = record.state == model::SandboxState::kReady;
@@ -58,6 +55,32 @@ void SandboxService::Recover(std::vector<model::SandboxRecord> records) {
       WatchPause(sandbox);
     }
   }
+}
+
+// False: something is left, and it is kept, so that RemovePodSandbox can try again, and the next
+// start.
+bool SandboxService::UndoHalfMade(const base::OpContext& ctx, model::SandboxRecord& record) {
+  const model::SandboxId id = record.id;
+  const absl::Status quiet = cni::AwaitOrphans(ctx.Within(kOrphanBudget), id.value());
+  if (!quiet.ok()) {
+    base::Log("sandbox").warn(
+        "undoing a half-made pod sandbox all the same sandbox={} error=\"{}\"", id.Short(),
+        quiet.ToString());
+  }
+  const absl::Status undone = TearDown(ctx, record);
+  if (!undone.ok()) {
+    base::Log("sandbox").warn(
+        "half-made pod sandbox is not wholly removed, listing it as not ready sandbox={} "
+        "error=\"{}\"",
+        id.Short(), undone.ToString());
+    return false;
+  }
+  base::Log("sandbox").info("half-made pod sandbox removed sandbox={}", id.Short());
+  if (absl::Status status = deps_.records.Remove(id); !status.ok()) {
+    base::Log("sandbox").warn("cannot forget a half-made pod sandbox sandbox={} error=\"{}\"",
+                              id.Short(), status.ToString());
+  }
+  return true;
 }
 
 void SandboxService::WatchPause(const Ptr& sandbox) {

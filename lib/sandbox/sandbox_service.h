@@ -103,6 +103,7 @@ class SandboxService {
   absl::Status Create(const base::OpContext& ctx, const Ptr& sandbox);
   absl::Status WriteFiles(const base::OpContext& ctx, const model::SandboxRecord& record);
   absl::Status ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record);
+  bool UndoHalfMade(const base::OpContext& ctx, model::SandboxRecord& record);
   absl::Status TearDown(const base::OpContext& ctx, model::SandboxRecord& record);
   void WatchPause(const Ptr& sandbox);
 
