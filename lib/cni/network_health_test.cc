@@ -125,6 +125,15 @@ TEST_F(NetworkHealthTest, ASlowPluginHoldsNobodyUp) {
   EXPECT_THAT(Ready(health), HasSubstr("deadline passed"));  // also while it is asked again
 }
 
+TEST_F(NetworkHealthTest, ALateAnswerIsWaitedForAndAskedForOnce) {
+  const CniInvoker invoker(runner_, {root_});
+  NetworkHealth health(networks(), invoker, {.patience = absl::Seconds(10)});
+  Plugin("sleep 0.5");
+  EXPECT_EQ(Ready(health), "ready");
+  absl::SleepFor(absl::Seconds(1));
+  EXPECT_EQ(Calls(), 1u);
+}
+
 TEST_F(NetworkHealthTest, TheEndDoesNotWaitForAPlugin) {
   const CniInvoker invoker(runner_, {root_});
   Plugin("exec sleep 1000");

@@ -30,8 +30,12 @@ jq -n -c --arg command "$CNI_COMMAND" --arg id "$CNI_CONTAINERID" --arg netns "$
 
 
 def calls(daemon):
-    with open(f"{daemon.base}/plugins/calls", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    """What the plugins were called with so far."""
+    try:
+        with open(f"{daemon.base}/plugins/calls", encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+    except FileNotFoundError:
+        return []
 
 
 RESULT = """

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import time
 import urllib.request
+from concurrent import futures
 
 import grpc
 import pytest
@@ -263,3 +264,209 @@ def test_namespaces_and_sockets_are_roots_alone(any_daemon):
         assert stat.S_IMODE(os.stat(path).st_mode) == 0o700, path
     assert stat.S_IMODE(os.stat(any_daemon.socket).st_mode) == 0o660
     assert os.path.exists(f"{any_daemon.state}/ns/{pod.id}/net")
+
+
+def has_ipv6():
+    try:
+        with open("/proc/sys/net/ipv6/conf/default/disable_ipv6", encoding="utf-8") as off:
+            return off.read().strip() == "0"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.uml
+@pytest.mark.skipif(not has_ipv6(), reason="IPv6 is off in this kernel")
+def test_two_stacks(scratch):
+    daemon = scratch(wait=False)
+    # No gateway: the plugin would make the machine forward IPv6 for good.
+    daemon.network.write("10-scratch.conflist", {
+        "cniVersion": "1.0.0", "name": daemon.network.name, "plugins": [
+            {"type": "bridge", "bridge": daemon.network.bridge,
+             "ipam": {"type": "host-local", "dataDir": daemon.network.leases, "ranges": [
+                 [{"subnet": str(daemon.network.subnet)}], [{"subnet": "fd00:be:e7::/64"}]]}}]})
+    daemon.start()
+    one, two = daemon.run_pod(), daemon.run_pod()
+    one.run_container(command=HTTPD)
+    client = two.run_container()
+    status = one.status().network
+    assert daemon.network.contains(status.ip)
+    extra, = [more.ip for more in status.additional_ips]
+    assert extra.startswith("fd00:be:e7:"), extra
+    assert two.status().network.additional_ips[0].ip != extra
+    for address in (status.ip, f"[{extra}]"):
+        assert "root:" in client.output(["wget", "-q", "-O", "-", f"http://{address}/passwd"])
+    daemon.restart()
+    assert one.status().network == status
+
+
+@pytest.mark.berth
+def test_the_first_valid_configuration_counts_and_changes_are_seen(scratch):
+    daemon = scratch(wait=False)
+    fake_plugin(daemon, "fake", RESULT)
+    daemon.network.write("01-broken.conflist", '{"cniVersion": "1.0.0", "name": "broken"')
+    daemon.network.write("02-nameless.conf", {"cniVersion": "1.0.0", "type": "fake"})
+    daemon.network.write("00-not-a-configuration.txt", "hello")
+    daemon.network.write("20-later.conf", {"cniVersion": "1.0.0", "name": "later", "type": "no-such-plugin"})
+    daemon.start()
+    assert daemon.network.contains(daemon.run_pod().address)
+    for name in ("01-broken.conflist", "02-nameless.conf"):
+        line, = [line for line in daemon.log().splitlines() if name in line]
+        assert "ignoring network configuration" in line and "warn" in line, line
+    assert "00-not-a" not in daemon.log() and "20-later" not in daemon.log()
+
+    daemon.network.write("05-first.conf", {"cniVersion": "1.0.0", "name": "first", "type": "fake"})
+    moved = other_network(daemon, "10.9.8.7")
+    # What vanishes is kept by the pods that were attached to it.
+    daemon.network.remove("05-first.conf")
+    assert daemon.network.contains(other_network(daemon, None).address)
+    daemon.restart()
+    moved.stop()
+    *_, last = calls(daemon)
+    assert (last["command"], last["id"], last["config"]["name"]) == ("DEL", moved.id, "first")
+    assert last["config"]["prevResult"]["ips"][0]["address"] == "10.9.8.7/24"
+
+
+def other_network(daemon, address):
+    """A new pod, once pods get this address, or one of the scratch network's."""
+    deadline = time.monotonic() + 10
+    while True:
+        pod = daemon.run_pod()
+        if pod.address == address or address is None and daemon.network.contains(pod.address):
+            return pod
+        assert time.monotonic() < deadline, f"still on the network of {pod.address}"
+        pod.remove()
+
+
+@pytest.mark.berth
+def test_the_network_that_is_asked_for_by_name(scratch):
+    daemon = scratch(wait=False)
+    fake_plugin(daemon, "fake", RESULT)
+    daemon.options["network"]["default_network"] = "wanted"
+    daemon.write_configuration()
+    daemon.start()
+    with pytest.raises(grpc.RpcError) as error:
+        daemon.client.RunPodSandbox(config=pods.pod_config(daemon), timeout=30)
+    assert error.value.code() == grpc.StatusCode.UNAVAILABLE and "'wanted'" in error.value.details()
+    condition = {c.type: c for c in daemon.client.Status().status.conditions}["NetworkReady"]
+    assert not condition.status and "'wanted'" in condition.message
+    daemon.network.write("90-wanted.conf", {"cniVersion": "1.0.0", "name": "wanted", "type": "fake"})
+    deadline = time.monotonic() + 10
+    while not {c.type: c for c in daemon.client.Status().status.conditions}["NetworkReady"].status:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert daemon.run_pod().address == "10.9.8.7"
+
+
+# ADD hangs for pods whose name begins with "slow", DEL for those with "stuck", until the file fake.healed is there.
+SLOW = RESULT.replace("fi", """  case "$CNI_ARGS" in *K8S_POD_NAME=slow*) [ -e "$0.healed" ] || exec sleep 1000;; esac
+fi
+if [ "$CNI_COMMAND" = DEL ]; then
+  case "$CNI_ARGS" in *K8S_POD_NAME=*stuck*) [ -e "$0.healed" ] || exec sleep 1000;; esac
+fi""", 1)
+
+
+def end_plugins(pod, daemon):
+    """Kills this daemon's plugins that work for a pod, told by their environment."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/environ", encoding="utf-8", errors="replace") as text:
+                environment = text.read()
+        except OSError:
+            continue
+        if pod in environment and f"CNI_PATH={daemon.base}/" in environment:
+            os.kill(int(name), 9)
+
+
+def heal(daemon):
+    with open(f"{daemon.base}/plugins/fake.healed", "w", encoding="utf-8"):
+        pass
+
+
+@pytest.mark.berth
+def test_one_pods_slow_plugin_is_nobody_elses(scratch):
+    daemon = with_plugin(scratch, SLOW)
+    stuck = daemon.run_pod(name="stuck")
+    with futures.ThreadPoolExecutor() as pool:
+        adding = pool.submit(daemon.run_pod, name="slow")
+        deleting = pool.submit(stuck.stop)
+        wait_until(lambda: sum(call["command"] == "ADD" for call in calls(daemon)) == 2)
+        wait_until(lambda: any(call["command"] == "DEL" for call in calls(daemon)))
+        begin = time.monotonic()
+        other = daemon.run_pod(name="other")
+        assert other.status().state == pb.SANDBOX_READY and other.address
+        daemon.client.Status()
+        assert {item.id for item in daemon.client.ListPodSandbox().items} == {stuck.id, other.id}
+        assert stuck.status().state == pb.SANDBOX_NOTREADY
+        other.stop()
+        other.remove()
+        assert time.monotonic() - begin < 5
+        assert not adding.done() and not deleting.done()
+        # What hangs now hangs to its own deadline; the next try finds plugins that work.
+        heal(daemon)
+        end_plugins("K8S_POD_NAME=stuck", daemon)
+        with pytest.raises(grpc.RpcError):
+            deleting.result()
+        end_plugins("K8S_POD_NAME=slow", daemon)
+        with pytest.raises(grpc.RpcError):
+            adding.result()
+    stuck.stop()
+    stuck.remove()
+
+
+def wait_until(what, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+@pytest.mark.berth
+def test_a_start_does_not_wait_for_each_hanging_plugin(scratch):
+    daemon = with_plugin(scratch, SLOW)
+    with futures.ThreadPoolExecutor() as pool:
+        making = [pool.submit(daemon.run_pod, name=f"slow-stuck-{number}") for number in range(4)]
+        wait_until(lambda: sum(call["command"] == "ADD" for call in calls(daemon)) == 4)
+        daemon.kill()
+        assert all(one.exception() for one in making)
+    try:
+        begin = time.monotonic()
+        daemon.start()
+        assert time.monotonic() - begin < 40
+        left = daemon.client.ListPodSandbox().items
+        assert len(left) == 4 and all(item.state == pb.SANDBOX_NOTREADY for item in left)
+        daemon.ids.update(item.id for item in left)
+    finally:
+        end_plugins("slow-stuck", daemon)
+        heal(daemon)
+    daemon.remove_pods()
+    assert not daemon.client.ListPodSandbox().items
+
+
+@pytest.mark.berth
+def test_a_plugin_that_goes_missing_keeps_its_pods_until_it_is_back(scratch):
+    daemon = with_plugin(scratch, RESULT)
+    pod = daemon.run_pod()
+    os.rename(f"{daemon.base}/plugins/fake", f"{daemon.base}/fake")
+    for request in (pod.stop, pod.remove):
+        with pytest.raises(grpc.RpcError) as error:
+            request()
+        assert error.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert "'fake'" in error.value.details() and f"{daemon.base}/plugins" in error.value.details()
+    assert pod.status().state == pb.SANDBOX_NOTREADY
+    os.rename(f"{daemon.base}/fake", f"{daemon.base}/plugins/fake")
+    pod.stop()
+    pod.remove()
+    assert [call["command"] for call in calls(daemon)] == ["ADD", "DEL"]
+
+
+@pytest.mark.berth
+def test_the_loopback_is_up_and_the_result_is_kept(scratch, shell):
+    """Whatever the plugins do: these do nothing, and after a restart nobody asks them."""
+    daemon = with_plugin(scratch, RESULT)
+    pod = daemon.run_pod()
+    lo, = json.loads(shell("nsenter", f"--net={daemon.state}/ns/{pod.id}/net", "ip", "-j", "addr", "show", "lo"))
+    assert "UP" in lo["flags"] and "127.0.0.1" in [info["local"] for info in lo["addr_info"]]
+    daemon.kill()
+    daemon.start()
+    assert pod.address == "10.9.8.7"
+    assert len(calls(daemon)) == 1
