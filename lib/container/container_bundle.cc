@@ -189,13 +189,13 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(const base::OpContext&
       inputs.cgroups_path,
       cgroup::SpecCgroupsPath(deps_.cgroups.driver(), record.cgroup_parent, record.id.value()));
   inputs.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd;
-  inputs.user = record.user;
   ASSIGN_OR_RETURN(std::string pid_namespace, PidNamespace(prepared, *sandbox));
   inputs.namespaces =
       PodNamespaces(sandbox->spec, deps_.paths.Namespaces(sandbox->id), std::move(pid_namespace));
   inputs.pod_files = PodFilesOf(deps_.paths, *sandbox);
   ASSIGN_OR_RETURN(inputs.edits, EditsFor(node_, prepared, sandbox->spec, args.front()));
   ASSIGN_OR_RETURN(inputs.devices, spec::PrepareEdits(inputs.edits, record.user));
+  inputs.user = record.user;  // with the groups of its devices
   ASSIGN_OR_RETURN(const std::vector<spec::Device> devices, spec::ResolveDevices(prepared.devices));
   inputs.devices.insert(inputs.devices.end(), devices.begin(), devices.end());
   if (prepared.security.privileged) {
