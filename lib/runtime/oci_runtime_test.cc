@@ -102,6 +102,7 @@ constexpr TextCase kTexts[] = {
      absl::StatusCode::kFailedPrecondition, false},
     {"cannot exec in a stopped container", absl::StatusCode::kFailedPrecondition, false},
     {"container not running", absl::StatusCode::kFailedPrecondition, false},
+    {"container process is already dead", absl::StatusCode::kFailedPrecondition, false},
     {"setns(pid=3682, CLONE_NEWUSER): No such process", absl::StatusCode::kFailedPrecondition,
      false},
     {"exec failed: unable to start container process: chdir to cwd (\"/nodir\") set in config.json "

@@ -34,6 +34,8 @@ constexpr Pattern kPatterns[] = {
     {"exec.fifo`: No such file or directory", "", absl::StatusCode::kFailedPrecondition, false},
     {"paused container", "", absl::StatusCode::kFailedPrecondition, false},
     {"process already finished", "", absl::StatusCode::kFailedPrecondition, false},
+    // runc, of a start that met a kill
+    {"container process is already dead", "", absl::StatusCode::kFailedPrecondition, false},
     {"No such process", "", absl::StatusCode::kFailedPrecondition, false},
     // A container that ends while it is entered
     {"error executing setns process", "", absl::StatusCode::kFailedPrecondition, false},

@@ -410,7 +410,8 @@ TEST(BuildContainerSpec, HostSysInUserNamespaceWithHostNetwork) {
   world.sandbox.spec.namespaces.user = NamespaceMode::kPod;
   world.sandbox.spec.namespaces.network = NamespaceMode::kNode;
   world.change = [](SpecInputs& inputs) { inputs.namespaces.user = "/ns/user"; };
-  for (const Json& mount : Json::parse(world.Build()->config_json)["mounts"]) {
+  const Json config = Json::parse(world.Build()->config_json);
+  for (const Json& mount : config["mounts"]) {
     if (mount["destination"] == "/sys") {
       EXPECT_EQ(mount["type"], "bind");
     }
