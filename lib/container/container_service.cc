@@ -19,6 +19,9 @@ namespace {
 constexpr size_t kMaxProcessJson = 8 << 20;
 // Between two SIGKILLs of a container that does not end: one is enough unless the kernel is stuck.
 constexpr absl::Duration kKillAgain = absl::Seconds(2);
+// What the runtime may still take for a start when the container has ended: one that ended because
+// it was started, and at once, is no failure.
+constexpr absl::Duration kStartAfterEnd = absl::Seconds(2);
 // How long a container whose start failed may take to be gone.
 constexpr absl::Duration kStartUndo = absl::Seconds(10);
 
@@ -97,7 +100,19 @@ absl::Status ContainerService::Start(const base::OpContext& ctx, const std::stri
   }
   ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
   container->BeginStart();
-  const absl::Status started = runtime.Start(ctx, record->id.value());
+  // Crun waits for ever at a fifo whose reader, the container's first process, ends just before.
+  const base::OpContext until_end(ctx.deadline(),
+                                  [&ctx, &container, end = absl::InfiniteFuture()]() mutable {
+                                    if (end == absl::InfiniteFuture() && container->exited()) {
+                                      end = absl::Now() + kStartAfterEnd;
+                                    }
+                                    return absl::Now() >= end || absl::IsCancelled(ctx.Check());
+                                  });
+  absl::Status started = runtime.Start(until_end, record->id.value());
+  if (absl::IsCancelled(started) && ctx.Check().ok()) {
+    started = absl::FailedPreconditionError(
+        "it ended before it was started, and its runtime did not notice");
+  }
   if (!started.ok()) {
     // What the runtime left is ended; the record keeps why.
     const absl::Status killed = KillAndWait(base::OpContext::WithTimeout(kStartUndo), container);

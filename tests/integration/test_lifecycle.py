@@ -56,11 +56,11 @@ gate() {{
 
 @pytest.fixture
 def slow_runtime(scratch, tmp_path):
-    """The default runtime's create and delete pass a gate."""
+    """The default runtime's create, start and delete pass a gate."""
     script = tmp_path / "gated"
     script.write_text("#!/bin/sh\n" + GATE.format(folder=tmp_path) + """
 for word in "$@"; do
-  case "$word" in create|delete) gate "$word"; break;; esac
+  case "$word" in create|start|delete) gate "$word"; break;; esac
 done
 exec crun "$@"
 """)
@@ -318,6 +318,27 @@ def test_an_end_of_a_pod_that_gives_up_waiting_leaves_it_whole(slow_runtime):
         return None
 
     assert not leaks.settle(refused, 10)
+    pod.remove()
+
+
+def test_a_start_that_the_runtime_does_not_finish_ends_with_the_container(slow_runtime):
+    """As crun's does when the first process ends while it is let go: nobody else can ever open its fifo."""
+    daemon = slow_runtime.daemon
+    daemon.need(pods.BUSYBOX)
+    pod = daemon.run_pod(network=pods.NODE)
+    container = pod.create(command=["sleep", "1000"])
+    slow_runtime.hold("start")
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        starting = threads.submit(container.start)
+        slow_runtime.wait_held("start")
+        os.kill(container.host_pid(), 9)
+        with pytest.raises(grpc.RpcError) as error:
+            starting.result(30)
+    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION, error.value
+    assert "ended before it was started" in error.value.details()
+    status = container.status()
+    assert (status.state, status.reason) == (pb.CONTAINER_EXITED, "StartError")
+    slow_runtime.go("start")
     pod.remove()
 
 
