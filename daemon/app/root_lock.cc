@@ -1,6 +1,7 @@
 #include "daemon/app/root_lock.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,6 +11,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/strings/numbers.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
@@ -17,11 +21,41 @@
 
 namespace berth::app {
 
+namespace {
+
+// A berthd that was killed while it started a program leaves its locks with that child, which
+// shares its descriptors until it executes: some milliseconds.
+constexpr absl::Duration kPatience = absl::Seconds(2);
+
+// 0, or the errno of the last try. Waits as long as `worth_waiting` says so, kPatience at most.
+template <typename WorthWaiting>
+int Lock(int fd, WorthWaiting worth_waiting) {
+  const absl::Time end = absl::Now() + kPatience;
+  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    if (error != EWOULDBLOCK || absl::Now() >= end || !worth_waiting()) {
+      return error;
+    }
+    absl::SleepFor(absl::Milliseconds(10));
+  }
+  return 0;
+}
+
+// Whether the process whose pid the lock's file holds has ended.
+bool HolderIsGone(int fd) {
+  pid_t pid = 0;
+  const std::string text = base::ReadFd(fd, 64).value_or("");
+  ::lseek(fd, 0, SEEK_SET);
+  return absl::SimpleAtoi(text, &pid) && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
+}
+
+}  // namespace
+
 absl::StatusOr<RootLock> RootLock::Take(const std::string& path, const std::string& state) {
   ASSIGN_OR_RETURN(base::UniqueFd fd, base::OpenFile(path, O_RDWR | O_CREAT, 0600));
-  if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) {
-      return base::ErrnoStatus(errno, fmt::format("lock '{}'", path));
+  if (const int error = Lock(fd.get(), [&] { return HolderIsGone(fd.get()); }); error != 0) {
+    if (error != EWOULDBLOCK) {
+      return base::ErrnoStatus(error, fmt::format("lock '{}'", path));
     }
     const std::string holder = base::ReadFd(fd.get(), 64).value_or("");
     return absl::FailedPreconditionError(
@@ -35,9 +69,9 @@ absl::StatusOr<RootLock> RootLock::Take(const std::string& path, const std::stri
   }
   RETURN_IF_ERROR(base::Annotate(base::WriteFd(fd.get(), pid), fmt::format("write '{}'", path)));
   ASSIGN_OR_RETURN(base::UniqueFd state_fd, base::OpenFile(state, O_RDONLY | O_DIRECTORY));
-  if (::flock(state_fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) {
-      return base::ErrnoStatus(errno, fmt::format("lock '{}'", state));
+  if (const int error = Lock(state_fd.get(), [] { return true; }); error != 0) {
+    if (error != EWOULDBLOCK) {
+      return base::ErrnoStatus(error, fmt::format("lock '{}'", state));
     }
     return absl::FailedPreconditionError(
         fmt::format("lock '{}': a berthd with another root uses this state directory; give this "

@@ -13,9 +13,10 @@ namespace berth::app {
 
 class RootLock {
  public:
-  // kFailedPrecondition: another process holds the lock at `path`; the message has its pid.
-  // The same for the directory `state`, which two roots must not share either; its lock leaves no
-  // file there.
+  // kFailedPrecondition: another process holds the lock at `path`; the message has its pid. One
+  // that was killed is no longer there, but what it was just starting may hold its locks for a
+  // moment: that is waited for. The same for the directory `state`, which two roots must not share
+  // either; its lock leaves no file there.
   static absl::StatusOr<RootLock> Take(const std::string& path, const std::string& state);
 
  private:

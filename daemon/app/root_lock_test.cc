@@ -2,11 +2,14 @@
 
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
 #include <cstring>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -36,6 +39,22 @@ TEST_F(RootLockTest, TheSecondIsToldWhoHasIt) {
                 ::testing::HasSubstr(std::to_string(::getpid())));
   }
   EXPECT_TRUE(RootLock::Take(dir_ + "/lock", dir_).ok());
+}
+
+TEST_F(RootLockTest, WhatAKilledOneWasStartingIsWaitedFor) {
+  const pid_t daemon = ::fork();
+  if (daemon == 0) {
+    const auto lock = RootLock::Take(dir_ + "/lock", dir_);
+    if (lock.ok() && ::fork() == 0) {
+      absl::SleepFor(absl::Milliseconds(300));
+    }
+    ::_exit(lock.ok() ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(daemon, &status, 0), daemon);
+  ASSERT_EQ(status, 0);
+  const auto next = RootLock::Take(dir_ + "/lock", dir_);
+  EXPECT_TRUE(next.ok()) << next.status();
 }
 
 TEST_F(RootLockTest, TwoRootsDoNotShareAState) {
