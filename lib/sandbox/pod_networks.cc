@@ -19,10 +19,17 @@ namespace {
 
 // CNI plugins that hang must not hold StopPodSandbox for ever; the kubelet asks again.
 constexpr absl::Duration kDelBudget = absl::Seconds(60);
-// A DEL that is stopped half-way cannot always be finished by the next one (the bridge plugin finds
-// the addresses whose masquerading it ends on the link that it removes first), so a caller's end
-// does not end it before this.
-constexpr absl::Duration kDelLeast = absl::Seconds(10);
+// Plugins do not stand being killed half-way: host-local may leave a lease that is nobody's (it
+// makes the file before it writes whose it is), and a DEL cannot always be finished by the next one
+// (the bridge plugin finds the addresses whose masquerading it ends on the link that it removes
+// first). So a caller's end does not end them before this.
+constexpr absl::Duration kLeast = absl::Seconds(10);
+
+base::OpContext Patient(const base::OpContext& ctx, absl::Time deadline) {
+  const absl::Time least = absl::Now() + kLeast;
+  return base::OpContext(deadline,
+                         [ctx, least] { return absl::Now() >= least && !ctx.Check().ok(); });
+}
 
 std::string_view ProtocolName(model::PortMapping::Protocol protocol) {
   switch (protocol) {
@@ -125,10 +132,11 @@ absl::Status PodNetworks::Connect(const base::OpContext& ctx, model::SandboxReco
     base::MutexLock lock(mu_);
     attached_.insert(planned.Id());
   }
-  ASSIGN_OR_RETURN(const cni::Attachment attachment, invoker_.Add(ctx, std::move(planned)));
+  const base::OpContext patient = Patient(ctx, std::max(ctx.deadline(), absl::Now() + kLeast));
+  ASSIGN_OR_RETURN(const cni::Attachment attachment, invoker_.Add(patient, std::move(planned)));
   record.cni_attachment = attachment.ToJson();
   record.ips = attachment.ips;
-  return absl::OkStatus();
+  return ctx.Check();
 }
 
 absl::Status PodNetworks::Disconnect(const base::OpContext& ctx, model::SandboxRecord& record) {
@@ -140,9 +148,7 @@ absl::Status PodNetworks::Disconnect(const base::OpContext& ctx, model::SandboxR
     attachment.netns_path
         .clear();  // gone with a reboot or its pause: plugins release what they hold elsewhere
   }
-  const absl::Time least = absl::Now() + kDelLeast;
-  const base::OpContext patient(absl::Now() + kDelBudget,
-                                [ctx, least] { return absl::Now() >= least && !ctx.Check().ok(); });
+  const base::OpContext patient = Patient(ctx, absl::Now() + kDelBudget);
   RETURN_IF_ERROR(Enter(patient));
   const absl::Cleanup leave = [this] { Leave(); };
   RETURN_IF_ERROR(invoker_.Del(patient, attachment));
