@@ -49,6 +49,20 @@ std::string OrDefault(Driver driver, const std::string& parent) {
   return parent.empty() ? std::string(DefaultParent(driver)) : parent;
 }
 
+// The part after the last '/', if there is one.
+std::string LastName(const std::string& parent) { return parent.substr(parent.rfind('/') + 1); }
+
+// The cgroup of a slice given by its name, or as the kubelet does, by its cgroup. Another path is
+// refused: systemd would put the slice elsewhere.
+absl::StatusOr<std::string> ExpandParent(const std::string& parent) {
+  ASSIGN_OR_RETURN(std::string cgroup, ExpandSlice(LastName(parent)));
+  if (parent.find('/') != std::string::npos && parent != cgroup) {
+    return absl::InvalidArgumentError(fmt::format(
+        "systemd has the slice '{}' at '{}'; give that, or the name alone", LastName(parent), cgroup));
+  }
+  return cgroup;
+}
+
 }  // namespace
 
 std::string_view DriverName(Driver driver) {
@@ -65,7 +79,6 @@ absl::Status ValidateParent(Driver driver, const std::string& parent) {
   }
   const std::string shown = parent.substr(0, 128);
   if (driver == Driver::kSystemd) {
-    // The kubelet gives a path ("/kubepods.slice/kubepods-pod1.slice") only to cgroupfs runtimes.
     if (!IsSlice(parent)) {
       return absl::InvalidArgumentError(
           fmt::format("cgroup parent '{}': the cgroup driver is systemd, whose parents are slices "
@@ -73,7 +86,7 @@ absl::Status ValidateParent(Driver driver, const std::string& parent) {
                       "check that the kubelet uses the same driver",
                       shown));
     }
-    return base::Annotate(ExpandSlice(parent).status(), fmt::format("cgroup parent '{}'", shown));
+    return base::Annotate(ExpandParent(parent).status(), fmt::format("cgroup parent '{}'", shown));
   }
   if (IsSlice(parent)) {
     return absl::InvalidArgumentError(
@@ -94,8 +107,8 @@ absl::StatusOr<std::string> SpecCgroupsPath(Driver driver, const std::string& pa
   if (driver == Driver::kCgroupfs) {
     return CgroupOf(driver, parent, id);
   }
-  RETURN_IF_ERROR(ValidateParent(driver, parent));
-  return fmt::format("{}:berth:{}", OrDefault(driver, parent), id);
+  ASSIGN_OR_RETURN(const std::string slice, ParentSlice(parent));
+  return fmt::format("{}:berth:{}", slice, id);
 }
 
 absl::StatusOr<std::string> CgroupOf(Driver driver, const std::string& parent,
@@ -109,9 +122,14 @@ absl::StatusOr<std::string> ParentCgroup(Driver driver, const std::string& paren
   RETURN_IF_ERROR(ValidateParent(driver, parent));
   const std::string given = OrDefault(driver, parent);
   if (driver == Driver::kSystemd) {
-    return ExpandSlice(given);
+    return ExpandParent(given);
   }
   return given;
+}
+
+absl::StatusOr<std::string> ParentSlice(const std::string& parent) {
+  RETURN_IF_ERROR(ValidateParent(Driver::kSystemd, parent));
+  return LastName(OrDefault(Driver::kSystemd, parent));
 }
 
 absl::StatusOr<std::string> ExpandSlice(const std::string& slice) {

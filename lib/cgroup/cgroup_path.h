@@ -4,6 +4,9 @@
 //   "/kubepods/pod1/berth-ID" systemd:  parent "kubepods-pod1.slice"     -> spec
 //   "kubepods-pod1.slice:berth:ID"   cgroup "/kubepods.slice/kubepods-pod1.slice/berth-ID.scope"
 //
+// With systemd the parent may also be given as its cgroup, "/kubepods.slice/kubepods-pod1.slice":
+// that is what a kubelet sends.
+//
 // A "cgroup" is a path below the mount of its hierarchy and starts with '/'. An empty parent means
 // DefaultParent(). Source: OCI runtime-spec "cgroupsPath", systemd.slice(5) for the nesting of
 // slices.
@@ -23,7 +26,7 @@ std::string_view DriverName(Driver driver);     // "cgroupfs", "systemd"
 std::string_view DefaultParent(Driver driver);  // "/berth", "system.slice"
 
 // kInvalidArgument when the parent is of the other driver's style (a *.slice for cgroupfs, a path
-// for systemd) or not a clean name: it says which driver is in use and what a parent looks like
+// of other names for systemd) or not a clean name: it says which driver is in use and what a parent looks like
 // there. Empty is OK.
 absl::Status ValidateParent(Driver driver, const std::string& parent);
 
@@ -35,6 +38,9 @@ absl::StatusOr<std::string> CgroupOf(Driver driver, const std::string& parent,
                                      const std::string& id);
 // The cgroup of the parent itself: what the kubelet made for the pod.
 absl::StatusOr<std::string> ParentCgroup(Driver driver, const std::string& parent);
+
+// The name of the slice that a parent of the systemd driver is. Errors: ValidateParent's.
+absl::StatusOr<std::string> ParentSlice(const std::string& parent);
 
 // "a-b-c.slice" -> "/a.slice/a-b.slice/a-b-c.slice"; "-.slice" -> "/". kInvalidArgument: not a
 // slice's name.

@@ -276,6 +276,8 @@ TEST_F(HierarchyTest, PodOnSystemd) {
   EXPECT_THAT(bus.stopped, ElementsAre("berth-ab.scope"));
   ASSERT_TRUE(cgroups.Place(ctx_, "", "cd", 43).ok());
   EXPECT_EQ(bus.running["berth-cd.scope"].first, "system.slice");
+  ASSERT_TRUE(cgroups.Place(ctx_, "/kubepods.slice/kubepods-pod1.slice", "ef", 44).ok());
+  EXPECT_EQ(bus.running["berth-ef.scope"].first, "kubepods-pod1.slice");
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ absl::Status PodCgroups::Place(const base::OpContext& ctx, const std::string& pa
                                const std::string& id, pid_t pid) const {
   ASSIGN_OR_RETURN(const std::string cgroup, CgroupOf(driver_, parent, id));
   if (driver_ == Driver::kSystemd) {
-    const std::string slice = parent.empty() ? std::string(DefaultParent(driver_)) : parent;
+    ASSIGN_OR_RETURN(const std::string slice, ParentSlice(parent));
     RETURN_IF_ERROR(bus_.StartScope(ctx, ScopeName(id), slice, pid,
                                     fmt::format("berth pod {}", id.substr(0, 12))));
     if (hierarchy_.version() == Version::kV2) {

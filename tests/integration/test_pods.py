@@ -288,6 +288,16 @@ def test_the_cgroup_parent_is_respected(daemon):
         assert daemon.cgroup_parent.lstrip("/") in listing.read()
 
 
+def test_a_slice_named_as_the_kubelet_does(any_daemon):
+    """By its cgroup, where CRI clients of an earlier day gave its name alone."""
+    if any_daemon.cgroup_manager != "systemd":
+        pytest.skip("slices are the systemd driver's")
+    path = f"/{any_daemon.cgroup_parent}/{any_daemon.cgroup_parent.replace('.slice', '-pod.slice')}"
+    container = any_daemon.run_pod(cgroup_parent=path).run_container()
+    with open(f"/proc/{container.host_pid()}/cgroup", encoding="utf-8") as listing:
+        assert f"{path}/berth-{container.id}.scope" in listing.read()
+
+
 @pytest.mark.berth
 def test_a_cgroup_parent_of_the_other_driver_is_refused(any_daemon):
     parent = {"cgroupfs": "some.slice", "systemd": "/some/path"}[any_daemon.cgroup_manager]
