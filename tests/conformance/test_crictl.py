@@ -1,6 +1,7 @@
 """The walk-through that every user of a CRI runtime knows, with the real crictl."""
 import json
 import os
+import select
 import subprocess
 import time
 import urllib.request
@@ -129,8 +130,10 @@ def test_walk_through(daemon, crictl, tmp_path, shell):
     following = subprocess.Popen(crictl.command("logs", "-f", "--tail", "0", container), stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True)
     try:
-        time.sleep(0.5)
-        urllib.request.urlopen(f"http://{address}/index.html", timeout=5).close()
+        deadline = time.monotonic() + 60
+        while not select.select([following.stdout], [], [], 0.5)[0]:    # what came before it looked is not told
+            assert time.monotonic() < deadline, "crictl logs -f says nothing"
+            urllib.request.urlopen(f"http://{address}/index.html", timeout=5).close()
         assert "GET /index.html" in following.stdout.readline()
     finally:
         following.kill()
