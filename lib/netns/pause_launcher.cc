@@ -291,7 +291,8 @@ absl::StatusOr<base::UniqueFd> OpenProcess(pid_t pid, uint64_t start_time) {
   }
   base::UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!pidfd) {
-    if (errno == ESRCH) {
+    // EINVAL (some kernels): it has ended, and others are in the session it led.
+    if (errno == ESRCH || errno == EINVAL) {
       return absl::NotFoundError(fmt::format("process {} has ended", pid));
     }
     return base::ErrnoStatus(errno, fmt::format("open process {}", pid));

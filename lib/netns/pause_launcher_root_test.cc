@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -224,6 +225,26 @@ TEST_F(PauseLauncherTest, ROOT_StopIsIdempotentAndNeverHitsAnother) {
   Stop(*pause);
   EXPECT_EQ(OpenProcess(pid, pause->start_time).status().code(), absl::StatusCode::kNotFound);
   EXPECT_FALSE(HasChildren());
+}
+
+// While others are in its session the number stays in use, and some kernels answer EINVAL for it.
+TEST_F(PauseLauncherTest, ROOT_AnEndedSessionLeaderHasEnded) {
+  int pipe_fds[2];
+  ASSERT_EQ(::pipe(pipe_fds), 0);
+  const pid_t leader = ::fork();
+  if (leader == 0) {
+    ::setsid();
+    if (::fork() == 0) {
+      ::close(pipe_fds[1]);
+      char byte;
+      (void)!::read(pipe_fds[0], &byte, 1);
+    }
+    ::_exit(0);
+  }
+  ::close(pipe_fds[0]);
+  ASSERT_EQ(::waitpid(leader, nullptr, 0), leader);
+  EXPECT_EQ(OpenProcess(leader, 1).status().code(), absl::StatusCode::kNotFound);
+  ::close(pipe_fds[1]);
 }
 
 TEST_F(PauseLauncherTest, ROOT_ManyAtOnce) {
