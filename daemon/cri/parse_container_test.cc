@@ -189,6 +189,19 @@ TEST(ParseContainerTest, TakesTheOldFormOfProfiles) {
 }
 #pragma GCC diagnostic pop
 
+TEST(ParseContainerTest, LocalProfilesMayHaveThePrefixOfTheirOldForm) {
+  api::CreateContainerRequest request = Minimal();
+  for (api::SecurityProfile* profile :
+       {Security(request).mutable_seccomp(), Security(request).mutable_apparmor()}) {
+    profile->set_profile_type(api::SecurityProfile::Localhost);
+    profile->set_localhost_ref("localhost//a/b");
+  }
+  const auto spec = ParseContainer(request);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->security.seccomp->localhost_ref, "/a/b");
+  EXPECT_EQ(spec->security.apparmor->localhost_ref, "/a/b");
+}
+
 struct Refused {
   std::function<void(api::CreateContainerRequest&)> change;
   const char* message;

@@ -80,9 +80,13 @@ absl::StatusOr<model::SecurityProfile> ParseProfile(std::string_view field,
     }
     return result;
   }
-  RETURN_IF_ERROR(is_path ? CheckAbsolutePath(ref_field, profile.localhost_ref())
-                          : CheckName(ref_field, profile.localhost_ref()));
+  // Some clients keep the prefix that the field's old form, a string, had.
   result.localhost_ref = profile.localhost_ref();
+  if (result.localhost_ref.rfind(kLocalhost, 0) == 0) {
+    result.localhost_ref.erase(0, sizeof(kLocalhost) - 1);
+  }
+  RETURN_IF_ERROR(is_path ? CheckAbsolutePath(ref_field, result.localhost_ref)
+                          : CheckName(ref_field, result.localhost_ref));
   return result;
 }
 
