@@ -57,8 +57,9 @@ std::string LastName(const std::string& parent) { return parent.substr(parent.rf
 absl::StatusOr<std::string> ExpandParent(const std::string& parent) {
   ASSIGN_OR_RETURN(std::string cgroup, ExpandSlice(LastName(parent)));
   if (parent.find('/') != std::string::npos && parent != cgroup) {
-    return absl::InvalidArgumentError(fmt::format(
-        "systemd has the slice '{}' at '{}'; give that, or the name alone", LastName(parent), cgroup));
+    return absl::InvalidArgumentError(
+        fmt::format("systemd has the slice '{}' at '{}'; give that, or the name alone",
+                    LastName(parent), cgroup));
   }
   return cgroup;
 }

@@ -26,8 +26,8 @@ std::string_view DriverName(Driver driver);     // "cgroupfs", "systemd"
 std::string_view DefaultParent(Driver driver);  // "/berth", "system.slice"
 
 // kInvalidArgument when the parent is of the other driver's style (a *.slice for cgroupfs, a path
-// of other names for systemd) or not a clean name: it says which driver is in use and what a parent looks like
-// there. Empty is OK.
+// of other names for systemd) or not a clean name: it says which driver is in use and what a parent
+// looks like there. Empty is OK.
 absl::Status ValidateParent(Driver driver, const std::string& parent);
 
 // The OCI spec's linux.cgroupsPath of the pod or container `id`. Errors: ValidateParent's.

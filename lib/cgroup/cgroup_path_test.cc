@@ -32,7 +32,8 @@ TEST(CgroupPath, Systemd) {
 
 // Kubelets send where the slice is, not its name alone.
 TEST(CgroupPath, SystemdParentsAsPaths) {
-  const std::string path = "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice";
+  const std::string path =
+      "/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod1.slice";
   EXPECT_EQ(*SpecCgroupsPath(Driver::kSystemd, path, "ab"),
             "kubepods-besteffort-pod1.slice:berth:ab");
   EXPECT_EQ(*CgroupOf(Driver::kSystemd, path, "ab"), path + "/berth-ab.scope");
@@ -41,7 +42,8 @@ TEST(CgroupPath, SystemdParentsAsPaths) {
   const absl::Status elsewhere = ValidateParent(Driver::kSystemd, "/a.slice/b.slice");
   EXPECT_EQ(elsewhere.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(Message(elsewhere), HasSubstr("has the slice 'b.slice' at '/b.slice'"));
-  for (const char* bad : {"/a.slice/", "a/b.slice", "/../a.slice", "//a.slice", "/a-b.slice", "/"}) {
+  for (const char* bad :
+       {"/a.slice/", "a/b.slice", "/../a.slice", "//a.slice", "/a-b.slice", "/"}) {
     EXPECT_EQ(ValidateParent(Driver::kSystemd, bad).code(), absl::StatusCode::kInvalidArgument)
         << bad;
   }
