@@ -61,17 +61,23 @@ absl::Status Node::OpenRoot() {
                                  paths_.SandboxesState(), paths_.ContainersState()}) {
     RETURN_IF_ERROR(base::MakeDirs(dir, 0700));
   }
-  // What lib/runtime made for execs that a killed berthd did not end.
-  ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListDir(paths_.state()));
-  for (const std::string& name : names) {
-    if (name.starts_with("exec-") || name.starts_with(".exec-")) {
-      RETURN_IF_ERROR(base::RemoveTree(paths_.state() + "/" + name));
-    }
-  }
+  RETURN_IF_ERROR(EmptyTemporary());
   ASSIGN_OR_RETURN(database_, store::Database::Open(paths_.Database()));
   records_.emplace(*database_);
   image_store_.emplace(*database_);
   return absl::OkStatus();
+}
+
+// Only calls whose berthd is dead can have files there: what still runs of them ends as if it had
+// been killed with its caller. Monitors, which outlive a berthd, use their bundles.
+absl::Status Node::EmptyTemporary() {
+  const std::string path = paths_.Temporary();
+  ASSIGN_OR_RETURN(const std::vector<std::string> mounts, mounter_.MountsUnder(path));
+  for (const std::string& mount : mounts) {
+    RETURN_IF_ERROR(mounter_.Unmount(mount, /*detach=*/true));
+  }
+  RETURN_IF_ERROR(base::RemoveTree(path));
+  return base::MakeDirs(path, 0700);
 }
 
 absl::Status Node::BuildImages(const config::Config& config) {
@@ -130,8 +136,9 @@ absl::Status Node::BuildContainers(const config::Config& config) {
     policies[name] = {handler.allowed_annotations, handler.privileged_without_host_devices};
   }
   const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;
-  ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(
-                                  ctx, runner_, runtimes, config.runtime.default_handler, chosen));
+  ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(ctx, runner_, runtimes,
+                                                             config.runtime.default_handler, chosen,
+                                                             paths_.Temporary()));
   for (const runtime::BrokenHandler& broken : handlers_->broken()) {
     base::Log("app").warn("an OCI runtime does not work and is left out handler={} error=\"{}\"",
                           broken.name, broken.error.ToString());
@@ -157,8 +164,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   ASSIGN_OR_RETURN(std::string monitor,
                    FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
   containers_.emplace(
-      container::ContainerDeps{paths_, *records_, loop_, runner_, *snapshotter_, *cgroups_,
-                               *handlers_, *images_, *sandboxes_, events_},
+      container::ContainerDeps{paths_, *records_, loop_, runner_, mounter_, *snapshotter_,
+                               *cgroups_, *handlers_, *images_, *sandboxes_, events_},
       std::move(monitor), *setup_);
   stats_.emplace(cgroups_->driver(), cgroups_->hierarchy(), paths_);
   return absl::OkStatus();

@@ -64,6 +64,7 @@ class Node {
   explicit Node(const config::Config& config) : paths_(config.root, config.state) {}
 
   absl::Status OpenRoot();
+  absl::Status EmptyTemporary();
   absl::Status BuildImages(const config::Config& config);
   absl::Status BuildPods(const config::Config& config);
   absl::Status BuildContainers(const config::Config& config);

@@ -71,7 +71,7 @@ absl::StatusOr<runtime::OciRuntime> ContainerService::RuntimeOf(
   return runtime::OciRuntime(deps_.runner, *handler,
                              {.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd,
                               .monitor_path = monitor_path_,
-                              .scratch_dir = deps_.paths.state()});
+                              .scratch_dir = deps_.paths.Temporary()});
 }
 
 spec::ResourceLimits ContainerService::LimitsOf(const runtime::Handler& handler) {

@@ -33,6 +33,7 @@
 #include "lib/events/event_bus.h"
 #include "lib/image/image_service.h"
 #include "lib/model/container.h"
+#include "lib/mount/mounter.h"
 #include "lib/runtime/monitor_client.h"
 #include "lib/runtime/oci_runtime.h"
 #include "lib/runtime/runtime_handlers.h"
@@ -56,6 +57,7 @@ struct ContainerDeps {
   store::RecordStore& records;
   base::EventLoop& loop;
   base::ProcessRunner& runner;
+  mount::Mounter& mounter;
   snapshot::OverlaySnapshotter& snapshotter;
   cgroup::PodCgroups& cgroups;
   const runtime::RuntimeHandlers& handlers;

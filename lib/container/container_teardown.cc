@@ -30,6 +30,20 @@ absl::Status AwaitEnd(const base::OpContext& ctx, int pidfd) {
   }
 }
 
+// A runtime killed in its `create` may leave a mount in the bundle (runtime::WithScratch).
+absl::Status UnmountScratch(mount::Mounter& mounter, const std::string& bundle) {
+  const absl::StatusOr<std::vector<std::string>> names = base::ListDir(bundle);
+  if (!names.ok()) {
+    return absl::IsNotFound(names.status()) ? absl::OkStatus() : names.status();
+  }
+  for (const std::string& name : *names) {
+    if (name.starts_with("crun.")) {
+      RETURN_IF_ERROR(mounter.Unmount(bundle + "/" + name, /*detach=*/true));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ContainerService::TearDown(const base::OpContext& ctx,
@@ -58,6 +72,7 @@ absl::Status ContainerService::TearDown(const base::OpContext& ctx,
   RETURN_IF_ERROR(deps_.cgroups.Destroy(ctx, record.cgroup_parent, id));
   RETURN_IF_ERROR(deps_.snapshotter.UnmountRootfs(deps_.paths.Rootfs(record.id)));
   RETURN_IF_ERROR(UnmountVolumes(deps_.snapshotter, deps_.paths, record));
+  RETURN_IF_ERROR(UnmountScratch(deps_.mounter, bundle));
   RETURN_IF_ERROR(base::RemoveTree(bundle));
   return base::RemoveTree(deps_.paths.ContainerRoot(record.id));
 }

@@ -181,7 +181,7 @@ absl::StatusOr<ExecResult> OciRuntime::ExecSync(const base::OpContext& ctx, cons
   spec.argv.insert(spec.argv.end(), command.begin(), command.end());
   spec.argv.insert(spec.argv.end(), {"--log", "/dev/null", "exec", "--detach", "--pid-file",
                                      pid_file, "--process", "/proc/self/fd/4", id});
-  spec.env = options_.env.empty() ? RuntimeEnvironment() : options_.env;
+  spec.env = Environment();
   spec.stdout_fd = session.out.write_fd();
   spec.stderr_fd = session.err.write_fd();
   spec.extra_fds = {session.helper_fd.get(), session.process_file.get()};

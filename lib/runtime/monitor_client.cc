@@ -27,6 +27,10 @@ constexpr absl::Duration kEndTimeout = absl::Seconds(2);
 
 std::string BaseName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
+std::vector<std::string> EnvironmentOf(const MonitorSpec& spec) {
+  return WithScratch(spec.env.empty() ? RuntimeEnvironment() : spec.env, spec.bundle);
+}
+
 std::vector<std::string> MonitorArguments(const std::string& program, const MonitorSpec& spec) {
   std::vector<std::string> argv = {program,          "--id",        spec.id,
                                    "--bundle",       spec.bundle,   "--socket",
@@ -121,7 +125,7 @@ absl::StatusOr<MonitorState> Monitors::Spawn(const base::OpContext& ctx, const M
 
   base::ProcessSpec process;
   process.argv = MonitorArguments(monitor_path_, spec);
-  process.env = spec.env.empty() ? RuntimeEnvironment() : spec.env;
+  process.env = EnvironmentOf(spec);
   process.extra_fds = {monitor_fd.get()};
   process.cgroup_fd = spec.cgroup_fd;
   absl::StatusOr<base::Process> child = runner_.Start(process);
@@ -190,7 +194,7 @@ void Monitors::CancelCreate(const MonitorSpec& spec, int fd) {
     base::ProcessSpec process;
     process.argv = spec.runtime;
     process.argv.insert(process.argv.end(), {"--log", "/dev/null", "delete", "--force", spec.id});
-    process.env = spec.env.empty() ? RuntimeEnvironment() : spec.env;
+    process.env = EnvironmentOf(spec);
     (void)runner_.Run(ctx, process, {}, base::RunLimits());
     AwaitEnd(ctx, fd);
   }

@@ -36,7 +36,7 @@ namespace berth::runtime {
 
 struct MonitorSpec {
   std::string id;
-  std::string bundle;
+  std::string bundle;  // also for temporary files of the runtime's `create` (WithScratch)
   std::vector<std::string> runtime;  // Handler::Command(): what the runtime's call begins with
   std::string socket_path;           // its directory exists
   std::string exit_path;             // exit record; its directory exists and is on a tmpfs

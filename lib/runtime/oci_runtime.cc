@@ -21,6 +21,18 @@ std::vector<std::string> RuntimeEnvironment() {
   return env;
 }
 
+std::vector<std::string> WithScratch(std::vector<std::string> env, const std::string& scratch_dir) {
+  if (!scratch_dir.empty()) {
+    env.push_back("_LIBCONTAINER_STATEDIR=" + scratch_dir);
+  }
+  return env;
+}
+
+std::vector<std::string> OciRuntime::Environment() const {
+  return WithScratch(options_.env.empty() ? RuntimeEnvironment() : options_.env,
+                     options_.scratch_dir);
+}
+
 absl::Status OciRuntime::Start(const base::OpContext& ctx, const std::string& id) {
   return Call(ctx, "start", id, {"start", id});
 }
@@ -59,7 +71,7 @@ absl::Status OciRuntime::Call(const base::OpContext& ctx, std::string_view verb,
   // With a log of its own the runtime prints errors only, as plain text.
   spec.argv.insert(spec.argv.end(), {"--log", "/dev/null"});
   spec.argv.insert(spec.argv.end(), args.begin(), args.end());
-  spec.env = options_.env.empty() ? RuntimeEnvironment() : options_.env;
+  spec.env = Environment();
   absl::StatusOr<base::RunResult> result = runner_.Run(ctx, spec, input, base::RunLimits());
   if (!result.ok()) {
     const absl::Status status = base::Annotate(

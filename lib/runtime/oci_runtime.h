@@ -27,14 +27,22 @@ namespace berth::runtime {
 
 struct OciRuntimeOptions {
   bool systemd_cgroup = false;
-  std::string monitor_path;      // berth-monitor, whose `exec` mode ExecSync uses
-  std::string scratch_dir;       // exists, on a tmpfs: a pid file is there while an exec starts
+  std::string monitor_path;  // berth-monitor, whose `exec` mode ExecSync uses
+  // Exists, on a tmpfs; for the runtime's temporary files (WithScratch) and for a pid file
+  // while an exec starts. What a killed call leaves there is the owner's to remove.
+  std::string scratch_dir;
   std::vector<std::string> env;  // of the runtime; empty: RuntimeEnvironment()
 };
 
 // The environment for runtimes: this process's PATH (or the usual one), and of its other variables
 // only those that a runtime reads: TZ, XDG_RUNTIME_DIR, DBUS_SYSTEM_BUS_ADDRESS.
 std::vector<std::string> RuntimeEnvironment();
+
+// `env` with the variable that tells a runtime where to put temporary files. At every call crun
+// mounts its own program, read-only, on a file `crun.XXXXXX` and runs that, so that no container
+// gets hold of the real one (CVE-2019-5736); killed within that millisecond it leaves both. Without
+// the variable they are in /tmp: crun 1.8.1 does not look at TMPDIR. runc uses its state directory.
+std::vector<std::string> WithScratch(std::vector<std::string> env, const std::string& scratch_dir);
 
 struct ExecResult {
   int exit_code = 0;  // 128 + signal when a signal ended it; -1 when timed_out
@@ -82,6 +90,7 @@ class OciRuntime {
   static constexpr std::string_view kReasonNoCommand = "CommandNotFound";
 
  private:
+  std::vector<std::string> Environment() const;
   // Runs `<runtime> args`; `verb` is for the message.
   absl::Status Call(const base::OpContext& ctx, std::string_view verb, const std::string& id,
                     const std::vector<std::string>& args, std::string_view input = {});

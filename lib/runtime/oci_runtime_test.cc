@@ -76,6 +76,17 @@ TEST(OciRuntimeTest, DeleteOfAnUnknownContainerIsDone) {
   EXPECT_TRUE(OciRuntime(runner, handler, {}).Delete(OpContext::Background(), "c1", false).ok());
 }
 
+TEST(OciRuntimeTest, TemporaryFilesAreWhereTheOwnerRemovesThem) {
+  FakeProcessRunner runner(
+      [](const base::ProcessSpec&, std::string_view) { return FakeProcessRunner::Exits(0, ""); });
+  const Handler handler = TestHandler();
+  OciRuntimeOptions options;
+  options.env = {"PATH=/p"};
+  options.scratch_dir = "/run/s";
+  EXPECT_TRUE(OciRuntime(runner, handler, options).Start(OpContext::Background(), "c1").ok());
+  EXPECT_THAT(runner.calls()[0].spec.env, ElementsAre("PATH=/p", "_LIBCONTAINER_STATEDIR=/run/s"));
+}
+
 struct TextCase {
   const char* text;
   absl::StatusCode code;

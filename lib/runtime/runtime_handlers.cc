@@ -19,10 +19,11 @@ constexpr std::string_view kWellKnown[] = {"crun", "runc"};
 constexpr size_t kMaxFeaturesBytes = 1 << 20;
 
 absl::StatusOr<base::RunResult> Probe(const base::OpContext& ctx, base::ProcessRunner& runner,
-                                      const std::string& path, const std::string& argument) {
+                                      const std::string& path, const std::string& argument,
+                                      const std::string& scratch_dir) {
   base::ProcessSpec spec;
   spec.argv = {path, argument};
-  spec.env = RuntimeEnvironment();
+  spec.env = WithScratch(RuntimeEnvironment(), scratch_dir);
   base::RunLimits limits;
   limits.max_stdout = kMaxFeaturesBytes;
   return runner.Run(ctx.Within(RuntimeHandlers::kProbeTimeout), spec, {}, limits);
@@ -69,7 +70,7 @@ HandlerFeatures FeaturesByVersion(std::string_view version_line) {
 }
 
 absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRunner& runner,
-                                    const HandlerConfig& config) {
+                                    const HandlerConfig& config, const std::string& scratch_dir) {
   Handler handler;
   handler.name = config.name;
   handler.root = config.root.empty() ? "/run/" + config.name : config.root;
@@ -77,7 +78,8 @@ absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRun
   ASSIGN_OR_RETURN(handler.path,
                    base::FindProgram(config.path.empty() ? config.name : config.path));
 
-  ASSIGN_OR_RETURN(base::RunResult version, Probe(ctx, runner, handler.path, "--version"));
+  ASSIGN_OR_RETURN(base::RunResult version,
+                   Probe(ctx, runner, handler.path, "--version", scratch_dir));
   if (!version.exit.ok() || version.out.empty()) {
     return absl::FailedPreconditionError(fmt::format("'{} --version' ended with {} and said '{}'",
                                                      handler.path, version.exit.Combined(),
@@ -87,7 +89,8 @@ absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRun
 
   // Older ones do not have it, which is no error; neither is nonsense, for they run containers all
   // the same.
-  absl::StatusOr<base::RunResult> features = Probe(ctx, runner, handler.path, "features");
+  absl::StatusOr<base::RunResult> features =
+      Probe(ctx, runner, handler.path, "features", scratch_dir);
   absl::StatusOr<HandlerFeatures> parsed = absl::UnavailableError("no features");
   if (features.ok() && features->exit.ok() && !features->truncated) {
     parsed = ParseFeatures(features->out);
@@ -146,7 +149,8 @@ absl::StatusOr<RuntimeHandlers> RuntimeHandlers::Load(const base::OpContext& ctx
                                                       base::ProcessRunner& runner,
                                                       const std::vector<HandlerConfig>& configs,
                                                       const std::string& default_name,
-                                                      bool default_is_required) {
+                                                      bool default_is_required,
+                                                      const std::string& scratch_dir) {
   std::vector<HandlerConfig> wanted = configs;
   for (const std::string_view name : kWellKnown) {
     const bool configured = std::any_of(configs.begin(), configs.end(),
@@ -158,7 +162,7 @@ absl::StatusOr<RuntimeHandlers> RuntimeHandlers::Load(const base::OpContext& ctx
 
   RuntimeHandlers result;
   for (const HandlerConfig& config : wanted) {
-    absl::StatusOr<Handler> handler = LoadHandler(ctx, runner, config);
+    absl::StatusOr<Handler> handler = LoadHandler(ctx, runner, config, scratch_dir);
     if (handler.ok()) {
       result.handlers_.push_back(*std::move(handler));
     } else {

@@ -57,13 +57,14 @@ class RuntimeHandlers {
   // Runs each runtime for at most kProbeTimeout. default_name must be usable, or be absent from
   // `configs` and PATH while another one is usable and default_name was not chosen by the
   // administrator (default_is_required false): then the first usable one of crun and runc, else of
-  // `configs`, is the default. kFailedPrecondition: there is no usable one, or not the required
-  // one; the message has each one's error.
+  // `configs`, is the default. scratch_dir: as in OciRuntimeOptions. kFailedPrecondition: there is
+  // no usable one, or not the required one; the message has each one's error.
   static absl::StatusOr<RuntimeHandlers> Load(const base::OpContext& ctx,
                                               base::ProcessRunner& runner,
                                               const std::vector<HandlerConfig>& configs,
                                               const std::string& default_name,
-                                              bool default_is_required);
+                                              bool default_is_required,
+                                              const std::string& scratch_dir = {});
   static constexpr absl::Duration kProbeTimeout = absl::Seconds(5);
 
   // By name; "" is the default one. kNotFound names the known ones, or why this one is broken.

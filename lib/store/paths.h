@@ -14,11 +14,13 @@
 //     mount), pidfile
 //       monitor.sock             the monitor listens here while it lives
 //       exit                     the exit record, written once by the monitor
+//       crun.XXXXXX              only after a `create` that was killed (lib/runtime/oci_runtime.h)
 //       process.json             the container's `process`, what an exec session starts from
 //       passwd                   /etc/passwd with a line for the container's user, where it needs
 //       one
 //       volumes/<number>/        an image volume (read-only mount): that of the request's mount of
 //       this number
+//     tmp/                       of the runtime calls that berthd makes itself; emptied at start
 //     apparmor-profile           the text of the AppArmor profile that berthd loaded last
 //
 // Threads: immutable after construction.
@@ -54,6 +56,7 @@ class Paths {
   std::string Upper(const model::ContainerId& id) const { return ContainerRoot(id) + "/upper"; }
   std::string Work(const model::ContainerId& id) const { return ContainerRoot(id) + "/work"; }
 
+  std::string Temporary() const { return state_ + "/tmp"; }
   std::string ApparmorProfile() const { return state_ + "/apparmor-profile"; }
   std::string NamespacesState() const { return state_ + "/ns"; }
   std::string Namespaces(const model::SandboxId& id) const {

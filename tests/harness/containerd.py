@@ -9,6 +9,7 @@ class ScratchContainerd(daemon.ScratchDaemon):
     kind = "containerd"
     # It opens databases and connections when it first needs them, and Go keeps the threads it once made.
     keeps_resources = True
+    leaves_runtime_files = True
 
     def write_configuration(self):
         other = {"runc": "crun", "crun": "runc"}[self.runtime]

@@ -31,6 +31,8 @@ class ScratchDaemon:
     kind = ""
     # Whether it may hold more descriptors and threads after its pods are gone than before they came.
     keeps_resources = False
+    # Whether its killed runtimes may leave files in /tmp.
+    leaves_runtime_files = False
 
     def __init__(self, runtime="crun", registry="", registries=None, with_network=True,
                  cgroup_manager="cgroupfs", wait=True, **options):
@@ -175,7 +177,11 @@ class ScratchDaemon:
 
     def _resources(self):
         return {"descriptors": leaks.descriptors(self.pid), "threads": leaks.threads(self.pid),
-                "files": leaks.tree(self.root, self.state)}
+                "files": leaks.tree(self.root, self.state), "machine": self._left_on_the_machine()}
+
+    def _left_on_the_machine(self):
+        """What cannot be told by its name to be this daemon's."""
+        return {*leaks.runtime_files(), *leaks.empty_chains()}
 
     def _grown(self):
         """What the running daemon holds more than when it had no pods yet."""
@@ -212,6 +218,8 @@ class ScratchDaemon:
             left += self.network.left_over()
         left += [f"file {path}" for path in sorted(leaks.tree(self.root, self.state) - self.baseline["files"])
                  if not self.may_stay(path)] if self.baseline else []
+        if self.baseline and not self.leaves_runtime_files:
+            left += self._left_on_the_machine() - self.baseline["machine"]
         if with_daemon:
             left += leaks.mounts([self.base])
         return sorted(set(left))

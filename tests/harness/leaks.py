@@ -6,8 +6,10 @@ says. The test process makes itself the reaper of orphans (`adopt_orphans`), so 
 killed daemon is still found below it.
 """
 import ctypes
+import glob
 import os
 import re
+import shutil
 import subprocess
 import time
 
@@ -130,6 +132,30 @@ def named_files(marks):
                 names.clear()
             found += [f"file {os.path.join(folder, name)}" for name in names + entries
                       if any(mark in name for mark in marks)]
+    return found
+
+
+def runtime_files():
+    """What a crun that was killed in the middle leaves in /tmp, where it does not know better: itself, mounted on a file.
+
+    Those of a living one are there for a millisecond.
+    """
+    return [f"file {path}" for path in glob.glob("/tmp/crun.??????")]
+
+
+# The portmap plugin's for the whole machine: it makes them with the first mapped port, and no DEL removes them.
+PERMANENT_CHAINS = {"CNI-HOSTPORT-DNAT", "CNI-HOSTPORT-MASQ", "CNI-HOSTPORT-SETMARK"}
+
+
+def empty_chains():
+    """Chains of CNI plugins (`CNI-` and a hash of network and pod) without a rule: all that a half-done DEL leaves."""
+    found = set()
+    for program in ("iptables-save", "iptables-legacy-save", "ip6tables-save"):
+        listing = subprocess.run([program, "-t", "nat"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                 check=False).stdout.splitlines() if shutil.which(program) else []
+        filled = {line.split()[1] for line in listing if line.startswith("-A ")}
+        found |= {f"{program}: empty chain {line[1:].split()[0]}" for line in listing
+                  if line.startswith(":CNI-") and line[1:].split()[0] not in filled | PERMANENT_CHAINS}
     return found
 
 

@@ -2,12 +2,13 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 
 import grpc
 import pytest
 
-from harness import places
+from harness import leaks, places, pods
 from harness.cri import pb
 
 pytestmark = pytest.mark.berth
@@ -107,3 +108,40 @@ def test_classes_that_the_node_does_not_have_are_told_of(node, annotation):
     container = node.run_pod(annotations={annotation: "gold"}).run_container()
     assert container.status().state == pb.CONTAINER_RUNNING
     assert f"annotation '{annotation}' has no effect" in node.log()
+
+
+# Ends where it would take away the mount of its own program, when the file `killed` names the call.
+KILLED = """#!/bin/sh
+crun={crun}
+case " $* " in
+  *" $(cat {folder}/killed 2>/dev/null || echo none) "*)
+    exec strace -o {folder}/strace -e trace=umount2 -e inject=umount2:signal=KILL:when=1 $crun "$@";;
+esac
+exec $crun "$@"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("crun") or not shutil.which("strace"), reason="needs crun and strace")
+@pytest.mark.parametrize("verb", ["create", "start", "exec"])
+def test_what_a_killed_runtime_leaves_is_removed(scratch, tmp_path, verb):
+    """crun mounts its program on a temporary file and runs that; in /tmp nobody would remove the two (leaks.py looks)."""
+    script = tmp_path / "killed-crun"
+    script.write_text(KILLED.format(crun=shutil.which("crun"), folder=tmp_path))
+    script.chmod(0o755)
+    daemon = scratch(runtime="killed", **{"runtimes.killed": {"path": str(script), "root": f"{tmp_path}/state"}})
+    pod = daemon.run_pod(network=pods.NODE)
+    container = pod.create(command=["sleep", "100"]) if verb != "create" else None
+    if verb == "exec":
+        container.start()
+    (tmp_path / "killed").write_text(verb)
+    with pytest.raises(grpc.RpcError):
+        {"create": lambda: pod.create(command=["sleep", "100"]), "start": lambda: container.start(),
+         "exec": lambda: container.exec(["true"])}[verb]()
+    (tmp_path / "killed").unlink()
+    assert "killed by SIGKILL" in (tmp_path / "strace").read_text()
+    left = leaks.mounts([f"{daemon.state}/tmp/crun."])
+    assert len(left) == (0 if verb == "create" else 1), left
+    assert verb != "create" or not os.listdir(f"{daemon.state}/containers")
+    daemon.restart(signal.SIGKILL)
+    assert not leaks.mounts([f"{daemon.state}/tmp"])
+    assert not os.listdir(f"{daemon.state}/tmp")

@@ -368,7 +368,7 @@ def test_nothing_is_kept_of_an_exec_that_the_daemon_did_not_survive(scratch):
     """The runtime's pid file is there for a moment only; so one is put where a kill in that moment leaves it."""
     daemon = scratch()
     daemon.kill()
-    left = [f"{daemon.state}/exec-0123456789abcdef.pid", f"{daemon.state}/.exec-0123456789abcdef.pid"]
+    left = [f"{daemon.state}/tmp/exec-0123456789abcdef.pid", f"{daemon.state}/tmp/.exec-0123456789abcdef.pid"]
     for path in left:
         with open(path, "w", encoding="utf-8") as out:
             out.write("1")
