@@ -44,6 +44,10 @@ class Exec {
     sigset_t child;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
+    // Inherited by the runtime and its command, unless its cpuset takes it back; see OnRuntimeEnd.
+    if (options_.cpu >= 0) {
+      BindToCpu(0, options_.cpu);
+    }
     const int signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     runtime_ = Spawn(options_.runtime, {0, 1, 2});
     if (runtime_ < 0) {
@@ -116,6 +120,11 @@ class Exec {
     if (command_ <= 0) {
       KillDescendants(0);
       Report(ExecOutcome::kFailed, size < 0 ? error : EINVAL, 0);
+      return;
+    }
+    // Kernels before 6.2 give a process that enters a cpuset all of its CPUs.
+    if (options_.cpu >= 0) {
+      BindToCpu(command_, options_.cpu);
     }
   }
 

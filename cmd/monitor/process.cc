@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -172,6 +173,15 @@ void LowerOomScore() {
   }
   Text(child_oom_score, sizeof(child_oom_score))
       .Add(former[0] == '-' ? "0" : former, former[0] == '-' ? 1 : strcspn(former, "\n"));
+}
+
+void BindToCpu(pid_t pid, int64_t cpu) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (cpu < CPU_SETSIZE) {
+    CPU_SET(static_cast<size_t>(cpu), &set);
+    sched_setaffinity(pid, sizeof(set), &set);
+  }
 }
 
 void BecomeKeeper() {

@@ -14,6 +14,10 @@ uint64_t ProcessStartTime(pid_t pid);
 // inherit the monitor's or the daemon's protection.
 void LowerOomScore();
 
+// Binds a process (0: this one) to one CPU. Not possible (a CPU that is not there or not in its
+// cpuset, a process that has ended): no change.
+void BindToCpu(pid_t pid, int64_t cpu);
+
 // Blocks every signal of this process (see main.cc) and makes it the one that orphans below it are
 // given to.
 void BecomeKeeper();

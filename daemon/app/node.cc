@@ -133,7 +133,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   for (const auto& [name, handler] : config.runtimes) {
     runtimes.push_back(
         {.name = name, .path = handler.path, .root = handler.root, .options = handler.options});
-    policies[name] = {handler.allowed_annotations, handler.privileged_without_host_devices};
+    policies[name] = {handler.allowed_annotations, handler.privileged_without_host_devices,
+                      handler.exec_cpu_affinity == "first"};
   }
   const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;
   ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(ctx, runner_, runtimes,

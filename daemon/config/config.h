@@ -67,6 +67,7 @@ struct HandlerConfig {
   std::vector<std::string> options;  // global ones of its command line
   std::vector<std::string> allowed_annotations;
   bool privileged_without_host_devices = false;
+  std::string exec_cpu_affinity;  // "": that of the container; "first"
 
   bool operator==(const HandlerConfig&) const = default;
 };

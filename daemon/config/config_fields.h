@@ -60,6 +60,7 @@ void VisitConfig(Visitor& v, C& config) {
     s.Texts("options", handler.options, kAnyText);
     s.Texts("allowed_annotations", handler.allowed_annotations, kAnyText);
     s.Flag("privileged_without_host_devices", handler.privileged_without_host_devices);
+    s.Text("exec_cpu_affinity", handler.exec_cpu_affinity, kExecCpuAffinity);
   });
   v.Section("image", [&](Visitor& s) { VisitImage(s, config.image); });
   v.Section("network", [&](Visitor& s) {

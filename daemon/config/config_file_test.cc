@@ -161,7 +161,7 @@ TEST(ConfFile, ShowsEveryKeyOfAHandlerInComments) {
   for (std::string line; std::getline(lines, line); ++found) {
     EXPECT_THAT(*text, HasSubstr("\n# " + line + "\n"));
   }
-  EXPECT_EQ(found, 7);
+  EXPECT_EQ(found, 8);
 }
 
 TEST(ConfFile, SaysSomethingAboutEveryKey) {

@@ -48,6 +48,7 @@ default_sysctls = ["net.ipv4.ip_unprivileged_port_start=0"]
 [runtimes.kata]
 path = "/opt/kata/bin/kata-runtime"
 privileged_without_host_devices = true
+exec_cpu_affinity = "first"
 options = ["--debug", "--log-format=json"]
 [runtimes.plain]
 [network]
@@ -64,6 +65,7 @@ plugin_dirs = ["/a", "/b/"]
   ASSERT_EQ(config.runtimes.size(), 2u);
   EXPECT_EQ(config.runtimes.at("kata").path, "/opt/kata/bin/kata-runtime");
   EXPECT_TRUE(config.runtimes.at("kata").privileged_without_host_devices);
+  EXPECT_EQ(config.runtimes.at("kata").exec_cpu_affinity, "first");
   EXPECT_THAT(config.runtimes.at("kata").options, ElementsAre("--debug", "--log-format=json"));
   EXPECT_EQ(config.runtimes.at("plain"), HandlerConfig());
 }

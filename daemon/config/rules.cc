@@ -124,6 +124,9 @@ const Rule kOptionalEndpoint = {
     [](std::string& text) { return text.empty() || AcceptEndpoint(text); }};
 const Rule kHandlerName = {"a name of letters, digits, '-' and '_', at most 63", AcceptHandlerName};
 const Rule kHandlerType = {"\"oci\"", [](std::string& text) { return text == "oci"; }};
+const Rule kExecCpuAffinity = {"\"first\" or \"\"", [](std::string& text) {
+                                 return IsOneOf(text, {"", "first"});
+                               }};
 const Rule kCgroupManager = {"\"auto\", \"systemd\" or \"cgroupfs\"", [](std::string& text) {
                                return IsOneOf(text, {"auto", "systemd", "cgroupfs"});
                              }};

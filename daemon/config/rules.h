@@ -18,6 +18,7 @@ extern const Rule kIpAddress;
 extern const Rule kOptionalEndpoint;  // ADDRESS:PORT or empty
 extern const Rule kHandlerName;
 extern const Rule kHandlerType;
+extern const Rule kExecCpuAffinity;
 extern const Rule kCgroupManager;
 extern const Rule kCapability;
 extern const Rule kSysctl;

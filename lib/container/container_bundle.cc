@@ -120,12 +120,12 @@ absl::Status Confine(const NodeSetup& node, const model::ContainerSecurity& secu
 
 // What this node and this handler give every container.
 void AddDefaults(const NodeSetup& node, const runtime::Handler& handler, spec::SpecInputs& inputs) {
-  const auto found = node.handlers.find(handler.name);
-  const HandlerPolicy policy = found == node.handlers.end() ? HandlerPolicy() : found->second;
+  const HandlerPolicy policy = node.PolicyOf(handler.name);
   inputs.default_env = node.default_env;
   inputs.default_ulimits = node.default_ulimits;
   inputs.allowed_annotations = policy.allowed_annotations;
   inputs.privileged_without_host_devices = policy.privileged_without_host_devices;
+  inputs.exec_on_first_cpu = policy.exec_on_first_cpu;
   inputs.abilities = {handler.features.recursive_read_only, handler.features.idmap_mounts};
   inputs.daemon_dirs = node.daemon_dirs;
 }

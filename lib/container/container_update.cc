@@ -150,13 +150,12 @@ absl::Status ContainerService::WriteResources(const model::ContainerRecord& reco
                                               const spec::ResourceUpdate& update) {
   const std::string config = deps_.paths.BundleConfig(record.id);
   const std::string process = deps_.paths.BundleProcess(record.id);
+  const bool first_cpu = node_.PolicyOf(record.runtime_handler).exec_on_first_cpu;
   ASSIGN_OR_RETURN(const std::string old_config, base::ReadFile(config, kMaxSpec));
   ASSIGN_OR_RETURN(const std::string old_process, base::ReadFile(process, kMaxSpec));
-  ASSIGN_OR_RETURN(
-      const std::string new_config,
-      spec::ConfigWithResources(old_config, update.resources_json, update.oom_score_adj));
+  ASSIGN_OR_RETURN(const std::string new_config, spec::UpdateConfig(old_config, update, first_cpu));
   ASSIGN_OR_RETURN(const std::string new_process,
-                   spec::ProcessWithOomScore(old_process, update.oom_score_adj));
+                   spec::UpdateProcess(old_process, update, first_cpu));
   RETURN_IF_ERROR(base::WriteFileAtomic(config, new_config, 0600));
   return base::WriteFileAtomic(process, new_process, 0600);
 }

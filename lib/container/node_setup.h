@@ -22,6 +22,7 @@ namespace berth::container {
 struct HandlerPolicy {
   std::vector<std::string> allowed_annotations;
   bool privileged_without_host_devices = false;
+  bool exec_on_first_cpu = false;  // of the container's cpuset
 };
 
 struct NodeSetup {
@@ -37,6 +38,11 @@ struct NodeSetup {
   std::vector<std::string> daemon_dirs;           // root and state
   std::vector<std::string> cdi_spec_dirs;         // later ones win
   std::unique_ptr<hooks::HookDirs> hooks;         // never null
+
+  HandlerPolicy PolicyOf(const std::string& handler) const {
+    const auto found = handlers.find(handler);
+    return found == handlers.end() ? HandlerPolicy() : found->second;
+  }
 };
 
 }  // namespace berth::container

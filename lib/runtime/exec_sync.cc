@@ -12,6 +12,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "fmt/format.h"
+#include "nlohmann/json.hpp"
 
 #include "lib/base/file.h"
 #include "lib/base/id.h"
@@ -98,6 +99,17 @@ absl::StatusOr<base::UniqueFd> MakeProcessFile(std::string_view process_json) {
   return file;
 }
 
+// What the helper does for runtimes that do not look at it in `process`.
+void AddProcessArguments(std::string_view process_json, std::vector<std::string>& argv) {
+  const nlohmann::json process = nlohmann::json::parse(process_json, nullptr, false);
+  if (!process.is_object()) {
+    return;  // the runtime will say so
+  }
+  if (const auto cpu = process.find("execCPUAffinity"); cpu != process.end()) {
+    argv.insert(argv.end(), {"--cpu", cpu->value("final", "")});
+  }
+}
+
 // How the wait for the command ended.
 struct Outcome {
   enum class Kind { kReport, kHelperGone, kTimeout, kContext } kind;
@@ -176,7 +188,9 @@ absl::StatusOr<ExecResult> OciRuntime::ExecSync(const base::OpContext& ctx, cons
       fmt::format("{}/exec-{}.pid", options_.scratch_dir, base::GenerateId().substr(0, 16));
   const absl::Cleanup remove_pid_file = [&pid_file] { ::unlink(pid_file.c_str()); };
   base::ProcessSpec spec;
-  spec.argv = {options_.monitor_path, "exec", "--pid-file", pid_file, "--"};
+  spec.argv = {options_.monitor_path, "exec", "--pid-file", pid_file};
+  AddProcessArguments(process_json, spec.argv);
+  spec.argv.push_back("--");
   const std::vector<std::string> command = handler_.Command(options_.systemd_cgroup);
   spec.argv.insert(spec.argv.end(), command.begin(), command.end());
   spec.argv.insert(spec.argv.end(), {"--log", "/dev/null", "exec", "--detach", "--pid-file",

@@ -9,6 +9,7 @@
 
 #include "lib/base/status.h"
 #include "lib/spec/annotations.h"
+#include "lib/spec/exec_cpu.h"
 #include "lib/spec/linux_section.h"
 #include "lib/spec/mounts.h"
 #include "lib/spec/resources.h"
@@ -120,6 +121,7 @@ absl::StatusOr<Json> BuildProcess(const SpecInputs& inputs, std::vector<std::str
                   {"noNewPrivileges", security.no_new_privs},
                   {"capabilities", BuildCapabilities(inputs)},
                   {"oomScoreAdj", oom_score_adj}};
+  SetExecCpu(process, inputs.container.resources, inputs.exec_on_first_cpu);
   if (Json rlimits = BuildRlimits(inputs, warnings); !rlimits.empty()) {
     process["rlimits"] = std::move(rlimits);
   }

@@ -106,6 +106,7 @@ struct SpecInputs {
   // "prefix*".
   std::vector<std::string> allowed_annotations;
   bool privileged_without_host_devices = false;
+  bool exec_on_first_cpu = false;  // of resources.cpuset_cpus, where that is set
   RuntimeAbilities abilities;
   int64_t min_memory_bytes = 0;  // smallest memory limit accepted
   int64_t pids_limit = 0;        // 0: none

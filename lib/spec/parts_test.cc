@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <climits>
 #include <cstdlib>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -265,17 +266,41 @@ TEST(PlanResourceUpdate, ChecksWhatWouldBeInForce) {
 }
 
 TEST(ResourceFiles, KeepWhatIsNoLimit) {
-  const auto config = ConfigWithResources(
+  ResourceUpdate update;
+  update.resources_json = R"({"cpu":{"shares":2}})";
+  update.oom_score_adj = 7;
+  const auto config = UpdateConfig(
       R"({"hostname":"h","linux":{"resources":{"cpu":{"shares":1},"devices":[1],"pids":{"limit":3}}},)"
       R"("process":{"args":["x"],"oomScoreAdj":1}})",
-      R"({"cpu":{"shares":2}})", 7);
+      update, false);
   EXPECT_EQ(*config, R"({"hostname":"h","linux":{"resources":{"cpu":{"shares":2},"devices":[1],)"
                      R"("pids":{"limit":3}}},"process":{"args":["x"],"oomScoreAdj":7}})");
-  EXPECT_EQ(*ProcessWithOomScore(R"({"args":["x"]})", 7), R"({"args":["x"],"oomScoreAdj":7})");
+  EXPECT_EQ(*UpdateProcess(R"({"args":["x"]})", update, false),
+            R"({"args":["x"],"oomScoreAdj":7})");
+  update.resources_json = "{}";
   for (const char* bad : {"", "[]", "{}", R"({"linux":{}})", R"({"linux":1,"process":{}})"}) {
-    EXPECT_TRUE(absl::IsDataLoss(ConfigWithResources(bad, "{}", 0).status())) << bad;
+    EXPECT_TRUE(absl::IsDataLoss(UpdateConfig(bad, update, false).status())) << bad;
   }
-  EXPECT_TRUE(absl::IsDataLoss(ProcessWithOomScore("3", 0).status()));
+  EXPECT_TRUE(absl::IsDataLoss(UpdateProcess("3", update, false).status()));
+}
+
+TEST(ResourceFiles, TheCpuOfCommandsFollowsTheCpuset) {
+  ResourceUpdate update;
+  const auto affinity = [&update](bool on_first) {
+    return *UpdateProcess(R"({"execCPUAffinity":{"final":"9","initial":"9"}})", update, on_first);
+  };
+  for (const auto& [list, cpu] : std::map<std::string, std::string>{
+           {"3", "3"}, {"0-1", "0"}, {"8,12-15,2-5", "2"}, {",,7,", "7"}, {"10,9", "9"}}) {
+    update.resources.cpuset_cpus = list;
+    EXPECT_EQ(affinity(true), R"({"execCPUAffinity":{"final":")" + cpu + R"(","initial":")" + cpu +
+                                  R"("},"oomScoreAdj":0})")
+        << list;
+    EXPECT_EQ(affinity(false), R"({"oomScoreAdj":0})") << list;
+  }
+  for (const char* list : {"", "-", ",", "99999999999999999999"}) {
+    update.resources.cpuset_cpus = list;
+    EXPECT_EQ(affinity(true), R"({"oomScoreAdj":0})") << list;
+  }
 }
 
 TEST(BuildResources, HugepagesWithoutController) {

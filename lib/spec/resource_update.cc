@@ -5,6 +5,7 @@
 
 #include "lib/base/status.h"
 #include "lib/model/resources.h"
+#include "lib/spec/exec_cpu.h"
 
 namespace berth::spec {
 namespace {
@@ -27,6 +28,11 @@ model::Resources Touched(const model::Resources& wanted, const model::Resources&
   touched.cpuset_mems = wanted.cpuset_mems;
   touched.unified = wanted.unified;
   return touched;
+}
+
+void ApplyToProcess(const ResourceUpdate& update, bool exec_on_first_cpu, Json& process) {
+  process["oomScoreAdj"] = update.oom_score_adj;
+  SetExecCpu(process, update.resources, exec_on_first_cpu);
 }
 
 }  // namespace
@@ -52,14 +58,13 @@ absl::StatusOr<ResourceUpdate> PlanResourceUpdate(const model::Resources& curren
   return update;
 }
 
-absl::StatusOr<std::string> ConfigWithResources(std::string_view config_json,
-                                                std::string_view resources_json,
-                                                int oom_score_adj) {
+absl::StatusOr<std::string> UpdateConfig(std::string_view config_json, const ResourceUpdate& update,
+                                         bool exec_on_first_cpu) {
   Json config = Json::parse(config_json, nullptr, /*allow_exceptions=*/false);
   const bool is_config = config.is_object() && config.contains("linux") &&
                          config["linux"].is_object() && config.contains("process") &&
                          config["process"].is_object();
-  Json resources = Json::parse(resources_json, nullptr, /*allow_exceptions=*/false);
+  Json resources = Json::parse(update.resources_json, nullptr, /*allow_exceptions=*/false);
   if (!is_config || !resources.is_object()) {
     return absl::DataLossError("the description of the container is damaged");
   }
@@ -70,16 +75,17 @@ absl::StatusOr<std::string> ConfigWithResources(std::string_view config_json,
     }
   }
   old = std::move(resources);
-  config["process"]["oomScoreAdj"] = oom_score_adj;
+  ApplyToProcess(update, exec_on_first_cpu, config["process"]);
   return config.dump();
 }
 
-absl::StatusOr<std::string> ProcessWithOomScore(std::string_view process_json, int oom_score_adj) {
+absl::StatusOr<std::string> UpdateProcess(std::string_view process_json,
+                                          const ResourceUpdate& update, bool exec_on_first_cpu) {
   Json process = Json::parse(process_json, nullptr, /*allow_exceptions=*/false);
   if (!process.is_object()) {
     return absl::DataLossError("the process description of the container is damaged");
   }
-  process["oomScoreAdj"] = oom_score_adj;
+  ApplyToProcess(update, exec_on_first_cpu, process);
   return process.dump();
 }
 

@@ -35,11 +35,12 @@ absl::StatusOr<ResourceUpdate> PlanResourceUpdate(const model::Resources& curren
                                                   const NodeFacts& node,
                                                   const ResourceLimits& limits);
 
-// config.json with these resources (its device rules stay) and this oom_score_adj. kDataLoss: it is
-// none.
-absl::StatusOr<std::string> ConfigWithResources(std::string_view config_json,
-                                                std::string_view resources_json, int oom_score_adj);
-// A process description, as exec uses it, with this oom_score_adj. kDataLoss: it is none.
-absl::StatusOr<std::string> ProcessWithOomScore(std::string_view process_json, int oom_score_adj);
+// config.json as it is after the update: its device rules and what else is no limit stay.
+// exec_on_first_cpu: as in SpecInputs. kDataLoss: it is none.
+absl::StatusOr<std::string> UpdateConfig(std::string_view config_json, const ResourceUpdate& update,
+                                         bool exec_on_first_cpu);
+// A process description, as exec uses it, after the update. kDataLoss: it is none.
+absl::StatusOr<std::string> UpdateProcess(std::string_view process_json,
+                                          const ResourceUpdate& update, bool exec_on_first_cpu);
 
 }  // namespace berth::spec

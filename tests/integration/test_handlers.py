@@ -1,6 +1,7 @@
 """Runtime handlers: any number of OCI runtimes by name, each with its options."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -145,3 +146,30 @@ def test_what_a_killed_runtime_leaves_is_removed(scratch, tmp_path, verb):
     daemon.restart(signal.SIGKILL)
     assert not leaks.mounts([f"{daemon.state}/tmp"])
     assert not os.listdir(f"{daemon.state}/tmp")
+
+
+def _cpus(text):
+    return re.search(r"Cpus_allowed_list:\s*(\S+)", text)[1]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_commands_run_on_the_first_cpu_where_the_handler_says_so(scratch, runtime):
+    if not os.path.exists("/sys/fs/cgroup/cpuset"):
+        pytest.skip("this kernel has no cpuset controller")
+    daemon = scratch(runtime=runtime, **{"runtimes.first": {"path": shutil.which(runtime), "root": f"/run/{runtime}",
+                                                            "exec_cpu_affinity": "first"}})
+    first, second = sorted(os.sched_getaffinity(0))[:2]
+    both = f"{first},{second}" if second > first + 1 else f"{first}-{second}"
+    pod = daemon.run_pod(network=pods.NODE, runtime_handler="first")
+    container = pod.run_container(resources={"cpuset_cpus": f"{second},{first}"})
+    status = ["cat", "/proc/self/status"]
+    assert _cpus(container.output(status)) == str(first)
+    assert _cpus(container.output(["cat", "/proc/1/status"])) == both
+    assert config_json(daemon, container)["process"]["execCPUAffinity"] == {"initial": str(first), "final": str(first)}
+    daemon.client.UpdateContainerResources(container_id=container.id,
+                                           linux=pb.LinuxContainerResources(cpuset_cpus=str(second)))
+    assert _cpus(container.output(status)) == str(second)
+    assert _cpus(pod.run_container().output(status)) == _cpus(open("/proc/self/status", encoding="utf-8").read())
+    other = daemon.run_pod(network=pods.NODE).run_container(resources={"cpuset_cpus": both})
+    assert _cpus(other.output(status)) == both
