@@ -48,6 +48,11 @@ class Exec {
     if (options_.cpu >= 0) {
       BindToCpu(0, options_.cpu);
     }
+    // With crun a command has its caller's score, with runc that of the container's creation,
+    // whatever `process` says; see OnRuntimeEnd.
+    if (options_.oom_score_adj != nullptr) {
+      SetChildOomScore(options_.oom_score_adj);
+    }
     const int signal_fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
     runtime_ = Spawn(options_.runtime, {0, 1, 2});
     if (runtime_ < 0) {
@@ -121,6 +126,9 @@ class Exec {
       KillDescendants(0);
       Report(ExecOutcome::kFailed, size < 0 ? error : EINVAL, 0);
       return;
+    }
+    if (options_.oom_score_adj != nullptr) {
+      SetOomScore(command_, options_.oom_score_adj);
     }
     // Kernels before 6.2 give a process that enters a cpuset all of its CPUs.
     if (options_.cpu >= 0) {

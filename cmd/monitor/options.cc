@@ -45,6 +45,7 @@ bool ParseOptions(int argc, char** argv, Options* options, const char** error) {
       {"--exit-file", Kind::kText, &options->exit_file},
       {"--log", Kind::kText, &options->log},
       {"--pid-file", Kind::kText, &options->pid_file},
+      {"--oom-score-adj", Kind::kText, &options->oom_score_adj},
       {"--cpu", Kind::kNumber, &options->cpu},
       {"--log-max-size", Kind::kNumber, &options->log_max_size},
       {"--tty-height", Kind::kNumber, &options->tty_height},

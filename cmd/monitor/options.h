@@ -4,8 +4,8 @@
 //                 [--log PATH [--log-max-size BYTES]] [--tty [--tty-height N --tty-width N]]
 //                 [--stdin [--stdin-once]] [--no-pivot]
 //                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
-//   berth-monitor exec --pid-file PATH [--cpu N] -- RUNTIME ... exec --detach --pid-file PATH ...
-//   ID berth-monitor --version
+//   berth-monitor exec --pid-file PATH [--cpu N] [--oom-score-adj N] -- RUNTIME ... exec --detach
+//   --pid-file PATH ... ID berth-monitor --version
 #pragma once
 
 #include <stdint.h>
@@ -22,8 +22,9 @@ struct Options {
   const char* socket = nullptr;
   const char* exit_file = nullptr;
   const char* log = nullptr;
-  const char* pid_file = nullptr;  // exec only; a container's is <socket>.pid
-  int64_t cpu = -1;                // exec only: where the command runs; -1: anywhere
+  const char* pid_file = nullptr;       // exec only; a container's is <socket>.pid
+  const char* oom_score_adj = nullptr;  // exec only: the command's
+  int64_t cpu = -1;                     // exec only: where the command runs; -1: anywhere
   int64_t log_max_size = 0;
   int64_t tty_height = 0;
   int64_t tty_width = 0;

@@ -175,6 +175,15 @@ void LowerOomScore() {
       .Add(former[0] == '-' ? "0" : former, former[0] == '-' ? 1 : strcspn(former, "\n"));
 }
 
+void SetChildOomScore(const char* score) {
+  Text(child_oom_score, sizeof(child_oom_score)).Add(score);
+}
+
+void SetOomScore(pid_t pid, const char* score) {
+  TextBuffer<64> path;
+  WriteSmallFile(path.Add("/proc/").AddNumber(pid).Add("/oom_score_adj").c_str(), score);
+}
+
 void BindToCpu(pid_t pid, int64_t cpu) {
   cpu_set_t set;
   CPU_ZERO(&set);

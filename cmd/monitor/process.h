@@ -14,6 +14,11 @@ uint64_t ProcessStartTime(pid_t pid);
 // inherit the monitor's or the daemon's protection.
 void LowerOomScore();
 
+// Children started by Spawn get this score (a number as text), where that is allowed.
+void SetChildOomScore(const char* score);
+// Gives a process that runs this score, where that is allowed.
+void SetOomScore(pid_t pid, const char* score);
+
 // Binds a process (0: this one) to one CPU. Not possible (a CPU that is not there or not in its
 // cpuset, a process that has ended): no change.
 void BindToCpu(pid_t pid, int64_t cpu);

@@ -144,8 +144,7 @@ absl::Status ContainerService::ApplyUpdate(const base::OpContext& ctx, const Ptr
   return absl::OkStatus();
 }
 
-// What a verbose status shows, and what `exec` gives the runtime. (runc gives commands the score
-// that the container was created with, crun the caller's, whatever this says.)
+// What a verbose status shows, and what `exec` goes by.
 absl::Status ContainerService::WriteResources(const model::ContainerRecord& record,
                                               const spec::ResourceUpdate& update) {
   const std::string config = deps_.paths.BundleConfig(record.id);

@@ -105,6 +105,10 @@ void AddProcessArguments(std::string_view process_json, std::vector<std::string>
   if (!process.is_object()) {
     return;  // the runtime will say so
   }
+  if (const auto score = process.find("oomScoreAdj");
+      score != process.end() && score->is_number_integer()) {
+    argv.insert(argv.end(), {"--oom-score-adj", fmt::format("{}", score->get<int>())});
+  }
   if (const auto cpu = process.find("execCPUAffinity"); cpu != process.end()) {
     argv.insert(argv.end(), {"--cpu", cpu->value("final", "")});
   }

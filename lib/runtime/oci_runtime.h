@@ -75,8 +75,9 @@ class OciRuntime {
   // Runs a command in a running container and waits for it. process_json: the OCI "process" object
   // (terminal false). timeout zero: none but the context's; the context's end is an error, the
   // timeout's is a result with timed_out. kNotFound with reason kReasonNoCommand (base::GetReason):
-  // the command does not exist in the container. Its execCPUAffinity (one CPU) holds for every
-  // runtime and kernel.
+  // the command does not exist in the container. Its oomScoreAdj and execCPUAffinity (one
+  // CPU) hold with every runtime and kernel; what the command forks before its runtime has ended
+  // may lack them.
   //
   // How: a foreground `runc exec` copies the output itself and does not end while any process holds
   // the pipes, so a child left in the background hangs it for good, with the exit code inside.

@@ -227,6 +227,19 @@ def test_the_oom_score_of_every_process(daemon):
     assert spec["process"]["oomScoreAdj"] == 300
 
 
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_the_oom_score_of_executed_commands(daemon, runtime):
+    """crun gives a command the score of whoever calls crun, runc the one that the container was created with."""
+    made = daemon.run_pod(network=pods.NODE, runtime_handler=runtime).run_container(resources={"oom_score_adj": 500})
+    score = ["cat", "/proc/self/oom_score_adj"]
+    assert made.output(score) == "500\n"
+    assert made.shell("cat /proc/self/oom_score_adj & wait") == "500\n"
+    for value in (800, 300):
+        update(made, oom_score_adj=value)
+        # The command's own is changed once it runs; a moment later is soon enough for the kernel's purpose.
+        assert made.shell("sleep 0.3; cat /proc/self/oom_score_adj") == f"{value}\n"
+
+
 @pytest.mark.parametrize("fields", [
     {"cpuset_cpus": "99"}, {"cpu_quota": 5}, {"cpuset_cpus": "0-banana"}, {"memory_limit_in_bytes": 4096},
     {"oom_score_adj": 1001}, {"cpu_shares": -1},
