@@ -4,8 +4,9 @@
 //                 [--log PATH [--log-max-size BYTES]] [--tty [--tty-height N --tty-width N]]
 //                 [--stdin [--stdin-once]] [--no-pivot]
 //                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
-//   berth-monitor exec --pid-file PATH [--cpu N] [--oom-score-adj N] -- RUNTIME ... exec --detach
-//   --pid-file PATH ... ID berth-monitor --version
+//   berth-monitor exec --pid-file PATH [--cpu N] [--oom-score-adj N]
+//                 -- RUNTIME ... exec --detach --pid-file PATH ... ID
+//   berth-monitor --version
 #pragma once
 
 #include <stdint.h>

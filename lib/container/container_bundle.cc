@@ -69,11 +69,11 @@ spec::NamespacePaths PodNamespaces(const model::SandboxSpec& pod, const std::str
   return paths;
 }
 
-// Where the kubelet asks for it. Containers of type spc_t may use files of any label, and the label
-// of a volume that others use as well is better left alone for them.
+// Where the kubelet asks for it. Containers of type spc_t, and privileged ones, may use files of
+// any label, and the label of a volume that others use as well is better left alone for them.
 absl::Status LabelVolumes(const base::OpContext& ctx, const std::vector<model::MountSpec>& mounts,
                           const security::SelinuxLabels& labels) {
-  if (labels.mount.empty() || labels.process.find(":spc_t:") != std::string::npos) {
+  if (labels.process.empty() || labels.process.find(":spc_t:") != std::string::npos) {
     return absl::OkStatus();
   }
   for (const model::MountSpec& mount : mounts) {
@@ -134,10 +134,18 @@ void AddDefaults(const NodeSetup& node, const runtime::Handler& handler, spec::S
 
 absl::StatusOr<security::SelinuxLabels> ContainerService::LabelsOf(
     const model::ContainerSpec& spec, const model::SandboxRecord& sandbox) const {
-  if (!node_.selinux->in_use() || spec.security.privileged) {
+  if (!node_.selinux->in_use()) {
     return security::SelinuxLabels();
   }
-  return security::LabelsFor(spec.security.selinux, sandbox.spec.selinux);
+  ASSIGN_OR_RETURN(security::SelinuxLabels labels,
+                   security::LabelsFor(spec.security.selinux, sandbox.spec.selinux));
+  if (!labels.process.empty()) {
+    RETURN_IF_ERROR(node_.selinux->Check(labels.process));
+  }
+  if (spec.security.privileged) {
+    labels.process.clear();
+  }
+  return labels;
 }
 
 absl::StatusOr<std::string> ContainerService::PidNamespace(

@@ -35,7 +35,7 @@ constexpr size_t kMaxHostname = 64;
 // What the child is doing; in memory shared with it, so that an error can name the step, which an
 // errno alone does not.
 struct Progress {
-  enum Step : int { kNone, kHostname, kLoopback, kSysctl };
+  enum Step : int { kNone, kHostname, kLoopback, kSysctl, kLabel };
   Step step;
   size_t index;  // of the sysctl
 };
@@ -77,12 +77,12 @@ int SetLoopbackUp() {
   return error;
 }
 
-int WriteSysctl(const char* path, const char* value, size_t size) {
+int WriteWhole(const char* path, const char* value, size_t size) {
   const int fd = ::open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) {
     return errno;
   }
-  // One write: the kernel takes a sysctl whole or not at all.
+  // One write: the kernel takes a sysctl or a label whole or not at all.
   const ssize_t n = ::write(fd, value, size);
   const int error = n < 0 ? errno : static_cast<size_t>(n) == size ? 0 : EIO;
   ::close(fd);
@@ -106,7 +106,15 @@ int SetUpNamespaces(const PauseSpec& spec, const std::vector<SysctlWrite>& sysct
   progress->step = Progress::kSysctl;
   for (progress->index = 0; progress->index < sysctls.size(); ++progress->index) {
     const SysctlWrite& write = sysctls[progress->index];
-    if (const int error = WriteSysctl(write.path.c_str(), write.value.data(), write.value.size());
+    if (const int error = WriteWhole(write.path.c_str(), write.value.data(), write.value.size());
+        error != 0) {
+      return error;
+    }
+  }
+  if (!spec.selinux_label.empty()) {
+    progress->step = Progress::kLabel;
+    if (const int error = WriteWhole("/proc/thread-self/attr/exec", spec.selinux_label.c_str(),
+                                     spec.selinux_label.size() + 1);
         error != 0) {
       return error;
     }
@@ -126,6 +134,8 @@ std::string DescribeStep(const Progress& progress, const PauseSpec& spec,
       return progress.index < sysctls.size()
                  ? fmt::format("set sysctl '{}'", sysctls[progress.index].name)
                  : "set sysctls";
+    case Progress::kLabel:
+      return fmt::format("set SELinux label '{}'", spec.selinux_label);
     case Progress::kNone:
       break;
   }

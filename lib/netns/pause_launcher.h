@@ -32,7 +32,8 @@ struct PauseSpec {
   bool new_pid = false;  // only for pods that share a pid namespace: pause is its pid 1 and reaps
   std::string hostname;  // needs new_uts; empty: the node's
   std::map<std::string, std::string> sysctls;
-  int cgroup_fd = -1;  // a cgroup v2 directory, or -1: stays in the daemon's until moved
+  std::string selinux_label;  // of the process; empty: what the policy gives it
+  int cgroup_fd = -1;         // a cgroup v2 directory, or -1: stays in the daemon's until moved
   int oom_score_adj =
       -998;  // clamped to the daemon's own where the machine does not allow it; logged once
 };

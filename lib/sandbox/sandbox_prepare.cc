@@ -23,11 +23,14 @@ absl::Status SandboxService::ChooseLabel(model::SandboxSpec& spec) {
   }
   if (!spec.selinux.level.empty()) {
     deps_.selinux.KeepLevel(spec.selinux.level);
-  } else if (!spec.privileged && OwnsIpc(spec) &&
-             spec.namespaces.pid != model::NamespaceMode::kNode) {
+  } else if (OwnsIpc(spec) && spec.namespaces.pid != model::NamespaceMode::kNode) {
     ASSIGN_OR_RETURN(spec.selinux.level, deps_.selinux.TakeLevel());
   }
-  const absl::Status status = security::LabelsFor(spec.selinux, {}).status();
+  const auto check = [&]() -> absl::Status {
+    ASSIGN_OR_RETURN(const security::SelinuxLabels labels, security::LabelsFor(spec.selinux, {}));
+    return labels.process.empty() ? absl::OkStatus() : deps_.selinux.Check(labels.process);
+  };
+  const absl::Status status = check();
   if (!status.ok()) {
     deps_.selinux.FreeLevel(spec.selinux.level);
   }

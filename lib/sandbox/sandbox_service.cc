@@ -110,6 +110,11 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandb
   pause_spec.new_pid = SharesPid(spec);
   pause_spec.hostname = pause_spec.new_uts ? record.hostname : "";
   pause_spec.sysctls = spec.sysctls;
+  // Containers see the pause where they share its processes, and may look at their own kind only.
+  if (deps_.selinux.in_use() && pause_spec.new_pid && !spec.privileged) {
+    ASSIGN_OR_RETURN(const security::SelinuxLabels labels, security::LabelsFor(spec.selinux, {}));
+    pause_spec.selinux_label = labels.process;
+  }
   for (const auto& [key, value] : options_.default_sysctls) {
     const bool allowed =
         netns::PlanSysctls({{key, value}}, pause_spec.new_net, pause_spec.new_ipc).ok();

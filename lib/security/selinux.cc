@@ -141,7 +141,7 @@ absl::Status Relabel(const base::OpContext& ctx, const std::string& path,
   return dir ? RelabelTree(ctx, dir.get(), path, label, 0) : absl::OkStatus();
 }
 
-Selinux::Selinux(bool wanted, const std::string& root) {
+Selinux::Selinux(bool wanted, const std::string& root) : root_(root) {
   // Without a policy the kernel knows one label, "kernel", and refuses all others.
   const auto current = base::ReadFile(root + "/proc/self/attr/current", 4096);
   const bool has_policy = base::PathExists(root + "/sys/fs/selinux/policy") && current.ok() &&
@@ -156,6 +156,21 @@ Selinux::Selinux(bool wanted, const std::string& root) {
         "SELinux is in use on this node, but runtime.selinux is not set: containers and volumes "
         "get no labels";
   }
+}
+
+absl::Status Selinux::Check(const std::string& label) const {
+  const std::string path = root_ + "/sys/fs/selinux/context";
+  const base::UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!file) {
+    return base::ErrnoStatus(errno, fmt::format("open '{}'", path));
+  }
+  const ssize_t written = ::write(file.get(), label.c_str(), label.size() + 1);
+  if (written < 0 && errno == EINVAL) {
+    return absl::InvalidArgumentError(
+        fmt::format("the SELinux policy of this node knows no label '{}'", label));
+  }
+  return written < 0 ? base::ErrnoStatus(errno, fmt::format("check SELinux label '{}'", label))
+                     : absl::OkStatus();
 }
 
 absl::StatusOr<std::string> Selinux::TakeLevel() {

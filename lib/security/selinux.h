@@ -8,8 +8,9 @@
 //
 // Every pod has a level of its own, a pair of categories that no other pod has: the policy keeps
 // containers of one type apart by it, and those of one pod share it. Pods that share the node's
-// processes or IPC, and privileged ones, have none: their containers get the label that the policy
-// gives to what a runtime starts, unless they ask for another.
+// processes or IPC have none: their containers get the label that the policy gives to what a
+// runtime starts, unless they ask for another. Privileged containers always get that one; only
+// their files have the pod's label.
 //
 // Threads: Selinux is thread-safe; the functions are without state.
 // Source: CRI v1 SELinuxOption, Mount.selinux_relabel; OCI runtime-spec; selinux(8), mcs(8).
@@ -56,6 +57,8 @@ class Selinux {
   explicit Selinux(bool wanted, const std::string& root = "");
 
   bool in_use() const { return in_use_; }
+  // kInvalidArgument: the node's policy has no such user, role, type or level, or not together.
+  absl::Status Check(const std::string& label) const;
   // What an administrator should know about it, one sentence; empty: nothing.
   const std::string& warning() const { return warning_; }
 
@@ -68,6 +71,7 @@ class Selinux {
   void FreeLevel(const std::string& level);
 
  private:
+  const std::string root_;
   bool in_use_ = false;
   std::string warning_;
   base::Mutex mu_;

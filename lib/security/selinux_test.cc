@@ -116,6 +116,13 @@ TEST_F(SelinuxTest, InUseOnlyWithAPolicyAndWhereAskedFor) {
   EXPECT_THAT(Selinux(false, dir_).warning(), HasSubstr("runtime.selinux is not set"));
 }
 
+TEST_F(SelinuxTest, LabelsAreCheckedByTheKernel) {
+  EXPECT_EQ(Selinux(true, dir_).Check("u:r:t:s0").code(), absl::StatusCode::kNotFound);
+  Write("sys/fs/selinux/context", "");
+  EXPECT_TRUE(Selinux(true, dir_).Check("u:r:t:s0").ok());
+  EXPECT_EQ(*base::ReadFile(dir_ + "/sys/fs/selinux/context", 64), std::string("u:r:t:s0\0", 9));
+}
+
 TEST_F(SelinuxTest, TheNodesOwnFoldersAreNotRelabelled) {
   for (const char* path : {"/", "/etc", "/usr", "/home", "/var/lib", "/etc/shadow", "/tmp"}) {
     const std::string before = LabelOf(path);

@@ -256,7 +256,7 @@ absl::StatusOr<Json> BuildLinux(const SpecInputs& inputs, Json resources,
   if (inputs.edits.intel_rdt) {
     linux["intelRdt"] = RenderRdt(*inputs.edits.intel_rdt);
   }
-  if (!inputs.mount_selinux_label.empty() && !inputs.container.security.privileged) {
+  if (!inputs.mount_selinux_label.empty()) {
     linux["mountLabel"] = inputs.mount_selinux_label;
   }
   return linux;

@@ -11,7 +11,7 @@ MOUNT = "/sys/fs/selinux"
 SIDS = ("kernel security unlabeled fs file file_labels init any_socket port netif netmsg node igmp_packet icmp_socket "
         "tcp_socket sysctl_modprobe sysctl sysctl_fs sysctl_kernel sysctl_net sysctl_net_unix sysctl_vm sysctl_dev kmod "
         "policy scmp_packet devnull").split()
-TYPES = ("kernel_t", "container_t", "container_file_t", "spc_t", "file_t")
+TYPES = ("kernel_t", "container_t", "container_file_t", "spc_t", "svirt_lxc_net_t", "file_t")
 # A label is only given to what is of a class that the policy knows.
 OTHER_FILES = ("dir", "lnk_file", "chr_file", "blk_file", "fifo_file", "sock_file")
 CATEGORIES = " ".join(f"c{number}" for number in range(1024))
@@ -33,6 +33,8 @@ def text():
         "(userlevel system_u low) (userrange system_u lowhigh)",
         *(f"(type {name}) (roletype system_r {name}) (roletype object_r {name})" for name in TYPES),
         f"(typeattribute any) (typeattributeset any ({' '.join(TYPES)}))",
+        # As on a node, where what the runtime starts without a label is of this type.
+        "(typetransition kernel_t container_file_t process spc_t)",
         "(allow any any (file (read write open))) (allow any any (process (transition dyntransition)))",
         *(f"(allow any any ({name} (read)))" for name in OTHER_FILES),
         "(context process (system_u system_r kernel_t lowhigh)) (context other (system_u object_r file_t lowlow))",
