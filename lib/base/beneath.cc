@@ -52,7 +52,14 @@ absl::StatusOr<UniqueFd> OpenBeneath(int root_fd, const std::string& path, int f
   return Open2(root_fd, path, flags, mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
-absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mode_t mode) {
+absl::Status GiveTo(const Owner& owner, int dir_fd, const std::string& name) {
+  const bool is_given = owner == Owner() || ::fchownat(dir_fd, name.c_str(), owner.uid, owner.gid,
+                                                       AT_SYMLINK_NOFOLLOW) == 0;
+  return is_given ? absl::OkStatus() : ErrnoStatus(errno, fmt::format("give '{}' away", name));
+}
+
+absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mode_t mode,
+                                        const Owner& owner) {
   // What exists is opened whole first, so that symlinks in it resolve from the root, not from their
   // own directory.
   std::string made;
@@ -77,6 +84,8 @@ absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mo
       if (::mkdirat(current.get(), name.c_str(), mode) != 0 && errno != EEXIST) {
         return ErrnoStatus(errno, fmt::format("make directory '{}'", made));
       }
+      RETURN_IF_ERROR(
+          Annotate(GiveTo(owner, current.get(), name), fmt::format("make directory '{}'", made)));
       next = OpenInRoot(root_fd, made, O_PATH | O_DIRECTORY);
     }
     if (!next.ok()) {

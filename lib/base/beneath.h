@@ -26,9 +26,19 @@ absl::StatusOr<UniqueFd> OpenInRoot(int root_fd, const std::string& path, int fl
 absl::StatusOr<UniqueFd> OpenBeneath(int root_fd, const std::string& path, int flags,
                                      mode_t mode = 0);
 
+struct Owner {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  bool operator==(const Owner&) const = default;
+};
+
+// Changes the owner of what was just made, which is root's, without following a symlink.
+absl::Status GiveTo(const Owner& owner, int dir_fd, const std::string& name);
+
 // mkdir -p inside the root with symlinks resolved in the root; returns an O_PATH|O_DIRECTORY
-// descriptor of the last one.
-absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mode_t mode);
+// descriptor of the last one. Directories that are made belong to `owner`.
+absl::StatusOr<UniqueFd> MakeDirsInRoot(int root_fd, const std::string& path, mode_t mode,
+                                        const Owner& owner = Owner());
 
 // Reads at most max_bytes of a regular file inside the root; kOutOfRange when larger,
 // kInvalidArgument when not regular.

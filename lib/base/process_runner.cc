@@ -18,6 +18,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/status.h"
+#include "lib/base/user_namespace.h"
 
 namespace berth::base {
 
@@ -34,6 +35,8 @@ struct ChildPlan {
   std::vector<int> fds;  // sources of 0, 1, 2, ...
   const ProcessSpec* spec;
   int report_fd;
+  // With a user namespace: both ends of the pipe that tells when its maps are written.
+  int maps_read_fd = -1, maps_write_fd = -1;
 };
 
 [[noreturn]] void RunChild(const ChildPlan& plan) {
@@ -49,6 +52,16 @@ struct ChildPlan {
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  if (plan.spec->user_namespace) {
+    ::close(plan.maps_write_fd);  // so that the parent's end is seen
+    int error = AwaitIdMaps(plan.maps_read_fd);
+    if (error == 0 && plan.spec->user_namespace->is_root) {
+      error = BecomeMappedRoot();
+    }
+    if (error != 0) {
+      fail(error);
+    }
+  }
   if (g_open_files_raised) {
     ::setrlimit(RLIMIT_NOFILE, &g_original_open_files);
   }
@@ -89,6 +102,15 @@ struct ChildPlan {
   ::execve(plan.argv[0], plan.argv.data(), plan.env.data());
   fail_late(errno);
   ::_exit(127);
+}
+
+// clone3, and the child's life. Returns the pid, or -1 with errno.
+long Clone(clone_args args, const ChildPlan& plan) {
+  const long pid = ::syscall(SYS_clone3, &args, sizeof(args));
+  if (pid == 0) {
+    RunChild(plan);
+  }
+  return pid;
 }
 
 absl::Status SetNonblocking(int fd) {
@@ -234,6 +256,12 @@ absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
   plan.fds.insert(plan.fds.end(), spec.extra_fds.begin(), spec.extra_fds.end());
   ASSIGN_OR_RETURN(Pipe report, MakePipe());
   plan.report_fd = report.write.get();
+  Pipe maps;
+  if (spec.user_namespace) {
+    ASSIGN_OR_RETURN(maps, MakePipe());
+    plan.maps_read_fd = maps.read.get();
+    plan.maps_write_fd = maps.write.get();
+  }
 
   int pidfd = -1;
   clone_args args = {};
@@ -249,17 +277,28 @@ absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
   sigset_t old;
   sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &old);
-  const long pid = ::syscall(SYS_clone3, &args, sizeof(args));
-  const int clone_error = errno;
-  if (pid == 0) {
-    RunChild(plan);
+  if (spec.user_namespace) {
+    args.flags |= CLONE_NEWUSER;
   }
+  const long pid = spec.user_namespace
+                       ? CallAs(spec.user_namespace->root_uid, spec.user_namespace->root_gid,
+                                [&] { return Clone(args, plan); })
+                       : Clone(args, plan);
+  const int clone_error = errno;
   ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
   if (pid < 0) {
     return ErrnoStatus(clone_error, fmt::format("start '{}'", spec.argv[0]));
   }
   Process process(static_cast<pid_t>(pid), UniqueFd(pidfd));
   report.write.Reset();
+  absl::Status mapped;
+  if (spec.user_namespace) {
+    mapped = WriteIdMaps(process.pid(), spec.user_namespace->uid_map, spec.user_namespace->gid_map);
+    if (mapped.ok()) {
+      (void)WriteToPipe(maps.write.get(), "!");  // a child that is gone says so below
+    }
+    maps.write.Reset();
+  }
   int error = 0;
   ssize_t n;
   do {
@@ -267,6 +306,7 @@ absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
   } while (n < 0 && errno == EINTR);
   if (n == sizeof(error)) {
     absl::StatusOr<ExitStatus> reaped = process.Wait(OpContext::Background());
+    RETURN_IF_ERROR(Annotate(mapped, fmt::format("start '{}'", spec.argv[0])));
     return ErrnoStatus(error, fmt::format("start '{}'", spec.argv[0]));
   }
   return process;

@@ -33,6 +33,18 @@ struct ExitStatus {
   int Combined() const { return signal != 0 ? 128 + signal : code; }
 };
 
+// A user namespace for a child to be born in (man 7 user_namespaces).
+struct UserNamespace {
+  std::string uid_map, gid_map;  // texts of /proc/PID/uid_map and gid_map
+  // False: the child keeps its ids, which the namespace may not know. True: it is root in it, with
+  // no supplementary group; both maps have an id 0.
+  bool is_root = true;
+  // What that is outside. The namespace, and those of other kinds that clone_flags name, belong to
+  // this user and count against its limits (/proc/sys/user), not against root's.
+  uid_t root_uid = 0;
+  gid_t root_gid = 0;
+};
+
 struct ProcessSpec {
   std::vector<std::string> argv;  // argv[0]: absolute path of the program
   std::vector<std::string> env;   // the whole environment, "K=V"; nothing is inherited
@@ -41,9 +53,12 @@ struct ProcessSpec {
   int stdout_fd = -1;
   int stderr_fd = -1;
   std::vector<int> extra_fds;  // become 3, 4, ...; borrowed until Start returns
-  uint64_t clone_flags = 0;    // CLONE_NEW*
-  int cgroup_fd = -1;          // cgroup v2 directory to be born in (CLONE_INTO_CGROUP)
-  bool new_session = false;    // setsid(2)
+  uint64_t clone_flags = 0;    // CLONE_NEW*, but CLONE_NEWUSER
+  // In force from before before_exec on, with every capability inside; so the program must be one
+  // that this user can reach.
+  std::optional<UserNamespace> user_namespace;
+  int cgroup_fd = -1;        // cgroup v2 directory to be born in (CLONE_INTO_CGROUP)
+  bool new_session = false;  // setsid(2)
   // Runs in the child just before execve; returns 0 or an errno, which Start reports. Only
   // async-signal-safe calls.
   std::function<int()> before_exec;

@@ -2,7 +2,9 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -120,6 +122,37 @@ TEST(ProcessRunnerTest, ARaisedLimitOfOpenFilesIsNotHandedOn) {
   auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), Shell("ulimit -n"), "", {});
   ASSERT_TRUE(result.ok());
   EXPECT_EQ(result->out, std::to_string(limit.rlim_cur) + "\n");
+}
+
+TEST(ProcessRunnerTest, AChildInAUserNamespace) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "needs root to map ids";
+  }
+  const int dumpable = ::prctl(PR_GET_DUMPABLE);
+  SystemProcessRunner runner;
+  ProcessSpec spec = Shell("id -u; id -g; id -G; cat /proc/self/uid_map; stat -c %u /proc/$$/exe");
+  spec.user_namespace = {.uid_map = "0 100000 10\n",
+                         .gid_map = "0 200000 10\n",
+                         .root_uid = 100000,
+                         .root_gid = 200000};
+  auto result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), spec, "", {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->out, "0\n0\n0\n         0     100000         10\n0\n") << result->err;
+  EXPECT_EQ(::geteuid(), 0u);
+  EXPECT_EQ(::prctl(PR_GET_DUMPABLE), dumpable);
+
+  // One that nobody is root in.
+  spec.user_namespace = {.uid_map = "7 1007 1\n", .gid_map = "8 1008 1\n", .is_root = false};
+  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), spec, "", {});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->out.substr(0, 12), "65534\n65534\n") << result->err;
+
+  spec.user_namespace->uid_map = "0 1 0\n";
+  result = runner.Run(OpContext::WithTimeout(absl::Seconds(20)), spec, "", {});
+  EXPECT_NE(std::string(result.status().message()).find("write uid_map of the user namespace"),
+            std::string::npos)
+      << result.status();
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1) << "a child is left";
 }
 
 TEST(ProcessRunnerTest, StartTimeOfLivingOnly) {
