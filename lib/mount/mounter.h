@@ -24,6 +24,20 @@ struct MountRequest {
   std::string working_directory = {};
 };
 
+// A mount that shows another one's files with other owners (man 2 mount_setattr, "ID-mapped
+// mounts").
+struct IdMappedMount {
+  std::string source = {};  // absolute; a mount, or a directory or file of one
+  std::string target = {};  // absolute; must exist, and be a directory or not as the source is
+  // A user namespace: what it calls id N inside is who owns there what N owns in the file system.
+  int user_namespace_fd = -1;
+  bool recursive = false;  // with what is mounted beneath the source
+  bool read_only = false;
+  // What is mounted beneath the source later appears here as well, with its ids as they are; else
+  // not. Never the other way round.
+  bool is_slave = false;
+};
+
 // The kernel copies one page of options, ending in a zero byte.
 inline constexpr size_t kMaxOptionBytes = 4095;
 
@@ -33,6 +47,9 @@ class Mounter {
 
   // kOutOfRange: the options are longer than the kernel takes.
   virtual absl::Status Mount(const MountRequest& request) = 0;
+
+  // kUnimplemented: a file system in it has no id-mapped mounts (on this kernel).
+  virtual absl::Status MountIdMapped(const IdMappedMount& request) = 0;
 
   // Unmounts what is mounted at `target` (the top one only), without following a symlink there.
   // What is not a mount point or does not exist is OK. `detach`: out of the tree now, freed when

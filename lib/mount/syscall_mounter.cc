@@ -64,6 +64,19 @@ std::string Unescape(std::string_view text) {
 
 }  // namespace
 
+absl::Status RunInPrivateMounts(const std::function<absl::Status()>& work) {
+  absl::Status result;
+  std::thread([&] {
+    if (::unshare(CLONE_FS | CLONE_NEWNS) != 0 ||
+        ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+      result = base::ErrnoStatus(errno, "make a mount namespace");
+      return;
+    }
+    result = work();
+  }).join();
+  return result;
+}
+
 absl::StatusOr<std::vector<MountInfoEntry>> ParseMountInfo(const std::string& text) {
   std::vector<MountInfoEntry> entries;
   for (const absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
@@ -98,6 +111,37 @@ absl::Status SyscallMounter::Mount(const MountRequest& request) {
   }
   const int error = request.working_directory.empty() ? MountSyscall(request) : MountFrom(request);
   return error == 0 ? absl::OkStatus() : base::ErrnoStatus(error, what);
+}
+
+absl::Status SyscallMounter::MountIdMapped(const IdMappedMount& request) {
+  const std::string what =
+      fmt::format("mount '{}' at '{}' with mapped ids", request.source, request.target);
+  const unsigned depth = request.recursive ? AT_RECURSIVE : 0;
+  const base::UniqueFd tree(
+      ::open_tree(AT_FDCWD, request.source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | depth));
+  if (!tree) {
+    return base::ErrnoStatus(errno, what);
+  }
+  // The copy is nobody's yet. It must not stay a peer of the source: unmounting what is beneath it
+  // would unmount that of the source.
+  mount_attr attributes = {};
+  attributes.attr_set = MOUNT_ATTR_IDMAP | (request.read_only ? MOUNT_ATTR_RDONLY : 0);
+  attributes.propagation = request.is_slave ? MS_SLAVE : MS_PRIVATE;
+  attributes.userns_fd = static_cast<uint64_t>(request.user_namespace_fd);
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | depth, &attributes, sizeof(attributes)) !=
+      0) {
+    if (errno == EINVAL) {
+      return absl::UnimplementedError(
+          fmt::format("{}: its file system{} has no id-mapped mounts on this kernel", what,
+                      request.recursive ? ", or one that is mounted beneath it," : ""));
+    }
+    return base::ErrnoStatus(errno, what);
+  }
+  if (::move_mount(tree.get(), "", AT_FDCWD, request.target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) !=
+      0) {
+    return base::ErrnoStatus(errno, what);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status SyscallMounter::Unmount(const std::string& target, bool detach) {

@@ -2,6 +2,7 @@
 // CAP_SYS_ADMIN.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,10 +13,15 @@ namespace berth::mount {
 class SyscallMounter : public Mounter {
  public:
   absl::Status Mount(const MountRequest& request) override;
+  absl::Status MountIdMapped(const IdMappedMount& request) override;
   absl::Status Unmount(const std::string& target, bool detach) override;
   absl::StatusOr<bool> IsMountPoint(const std::string& path) override;
   absl::StatusOr<std::vector<std::string>> MountsUnder(const std::string& path) override;
 };
+
+// Runs `work` on a thread, and the threads it starts, in a copy of the mount namespace: what it
+// mounts is seen by nobody else and ends with it, also when this process is killed.
+absl::Status RunInPrivateMounts(const std::function<absl::Status()>& work);
 
 // One line of /proc/PID/mountinfo (proc(5)), as far as berth needs it.
 struct MountInfoEntry {

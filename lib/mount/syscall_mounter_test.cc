@@ -5,12 +5,15 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <climits>
 
 #include "lib/base/file.h"
+#include "lib/base/status.h"
 #include "lib/base/unique_fd.h"
+#include "lib/mount/testing/mapped_ids.h"
 
 namespace berth::mount {
 namespace {
@@ -128,6 +131,91 @@ TEST_F(SyscallMounterTest, ROOT_ErrorsNameTheTarget) {
                                               .options = std::string(kMaxOptionBytes + 1, 'x')});
   EXPECT_EQ(longer.code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(mounter_.IsMountPoint(dir_ + "/absent").status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(SyscallMounterTest, ROOT_MapsIds) {
+  const base::UniqueFd user = MapIds();
+  const std::string source = Dir("source");
+  const std::string target = Dir("target");
+  ASSERT_TRUE(base::WriteFile(source + "/roots", "x", 0644).ok());
+  ASSERT_TRUE(base::WriteFile(source + "/others", "x", 0644).ok());
+  ASSERT_EQ(::chown((source + "/others").c_str(), 7, 8), 0);
+  IdMappedMount request = {
+      .source = source, .target = target, .user_namespace_fd = user.get(), .read_only = true};
+  const absl::Status status = mounter_.MountIdMapped(request);
+  if (absl::IsUnimplemented(status)) {
+    GTEST_SKIP() << "the file system of /tmp has no id-mapped mounts: " << status;
+  }
+  ASSERT_TRUE(status.ok()) << status;
+  struct stat st;
+  ASSERT_EQ(::stat((target + "/roots").c_str(), &st), 0);
+  EXPECT_EQ(st.st_uid, kMappedRoot);
+  ASSERT_EQ(::stat((target + "/others").c_str(), &st), 0);
+  EXPECT_EQ(st.st_uid, kMappedRoot + 7);
+  EXPECT_EQ(st.st_gid, kMappedRoot + 8);
+  EXPECT_EQ(::chown((target + "/roots").c_str(), kMappedRoot + 1, kMappedRoot), -1);
+  EXPECT_EQ(errno, EROFS);
+  ASSERT_TRUE(mounter_.Unmount(target, false).ok());
+
+  request.read_only = false;
+  ASSERT_TRUE(mounter_.MountIdMapped(request).ok());
+  ASSERT_EQ(::chown((target + "/roots").c_str(), kMappedRoot + 1, kMappedRoot), 0);
+  ASSERT_EQ(::stat((source + "/roots").c_str(), &st), 0);
+  EXPECT_EQ(st.st_uid, 1u);
+  ASSERT_TRUE(mounter_.Unmount(target, false).ok());
+
+  request.source = "/proc/sys";
+  const absl::Status refused = mounter_.MountIdMapped(request);
+  EXPECT_TRUE(absl::IsUnimplemented(refused)) << refused;
+  EXPECT_FALSE(*mounter_.IsMountPoint(target));
+}
+
+// Unmounting the copy must not unmount what the source has beneath it.
+TEST_F(SyscallMounterTest, ROOT_AMappedCopyIsNoPeer) {
+  const base::UniqueFd user = MapIds();
+  const std::string source = Dir("source");
+  const std::string target = Dir("target");
+  ASSERT_EQ(::mount(source.c_str(), source.c_str(), nullptr, MS_BIND, nullptr), 0);
+  ASSERT_EQ(::mount(nullptr, source.c_str(), nullptr, MS_SHARED, nullptr), 0);
+  Dir("source/beneath");
+  Dir("source/later");
+  const std::string other = Dir("other");
+  ASSERT_TRUE(base::WriteFile(other + "/f", "x", 0644).ok());
+  const auto bind = [&](const std::string& at) {
+    return ::mount(other.c_str(), at.c_str(), nullptr, MS_BIND, nullptr);
+  };
+  ASSERT_EQ(bind(source + "/beneath"), 0);
+  for (const bool is_slave : {false, true}) {
+    const absl::Status status = mounter_.MountIdMapped({.source = source,
+                                                        .target = target,
+                                                        .user_namespace_fd = user.get(),
+                                                        .recursive = true,
+                                                        .is_slave = is_slave});
+    if (absl::IsUnimplemented(status)) {
+      GTEST_SKIP() << "the file system of /tmp has no id-mapped mounts: " << status;
+    }
+    ASSERT_TRUE(status.ok()) << status;
+    struct stat st;
+    ASSERT_EQ(::stat((target + "/beneath/f").c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, kMappedRoot);
+    ASSERT_EQ(bind(source + "/later"), 0);
+    EXPECT_EQ(base::PathExists(target + "/later/f"), is_slave);
+    ASSERT_TRUE(mounter_.Unmount(target, true).ok());
+    EXPECT_FALSE(*mounter_.IsMountPoint(target));
+    EXPECT_TRUE(base::PathExists(source + "/beneath/f"));
+    ASSERT_TRUE(mounter_.Unmount(source + "/later", false).ok());
+  }
+}
+
+TEST_F(SyscallMounterTest, ROOT_PrivateMountsEndWithTheirWork) {
+  const std::string target = Dir("target");
+  const absl::Status status = RunInPrivateMounts([&]() -> absl::Status {
+    RETURN_IF_ERROR(mounter_.Mount({.source = "tmpfs", .target = target, .fstype = "tmpfs"}));
+    return base::WriteFile(target + "/f", "x", 0644);
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_FALSE(*mounter_.IsMountPoint(target));
+  EXPECT_TRUE(absl::IsAborted(RunInPrivateMounts([] { return absl::AbortedError("x"); })));
 }
 
 }  // namespace

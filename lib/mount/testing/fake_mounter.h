@@ -23,6 +23,10 @@ class FakeMounter : public Mounter {
     return absl::OkStatus();
   }
 
+  absl::Status MountIdMapped(const IdMappedMount& request) override {
+    return Mount({.source = request.source, .target = request.target});
+  }
+
   absl::Status Unmount(const std::string& target, bool /*detach*/) override {
     base::MutexLock lock(mu_);
     const auto last = std::find(table_.rbegin(), table_.rend(), target);
