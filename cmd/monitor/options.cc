@@ -50,6 +50,8 @@ bool ParseOptions(int argc, char** argv, Options* options, const char** error) {
       {"--log-max-size", Kind::kNumber, &options->log_max_size},
       {"--tty-height", Kind::kNumber, &options->tty_height},
       {"--tty-width", Kind::kNumber, &options->tty_width},
+      {"--stdio-uid", Kind::kNumber, &options->stdio_uid},
+      {"--stdio-gid", Kind::kNumber, &options->stdio_gid},
       {"--tty", Kind::kFlag, &options->tty},
       {"--stdin", Kind::kFlag, &options->open_stdin},
       {"--stdin-once", Kind::kFlag, &options->stdin_once},

@@ -2,7 +2,7 @@
 //
 //   berth-monitor --id ID --bundle DIR --socket PATH --exit-file PATH
 //                 [--log PATH [--log-max-size BYTES]] [--tty [--tty-height N --tty-width N]]
-//                 [--stdin [--stdin-once]] [--no-pivot]
+//                 [--stdin [--stdin-once]] [--no-pivot] [--stdio-uid N --stdio-gid N]
 //                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
 //   berth-monitor exec --pid-file PATH [--cpu N] [--oom-score-adj N]
 //                 -- RUNTIME ... exec --detach --pid-file PATH ... ID
@@ -29,6 +29,8 @@ struct Options {
   int64_t log_max_size = 0;
   int64_t tty_height = 0;
   int64_t tty_width = 0;
+  int64_t stdio_uid = 0;  // owner of the pipes
+  int64_t stdio_gid = 0;
   bool tty = false;
   bool open_stdin = false;
   bool stdin_once = false;

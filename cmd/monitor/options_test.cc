@@ -46,6 +46,10 @@ TEST(OptionsTest, ReadsAll) {
                      "30",
                      "--tty-width",
                      "90",
+                     "--stdio-uid",
+                     "100000",
+                     "--stdio-gid",
+                     "200000",
                      "--stdin",
                      "--stdin-once",
                      "--no-pivot",
@@ -59,6 +63,8 @@ TEST(OptionsTest, ReadsAll) {
   EXPECT_STREQ(options.exit_file, "/e");
   EXPECT_EQ(options.log_max_size, 1000);
   EXPECT_EQ(options.tty_width, 90);
+  EXPECT_EQ(options.stdio_uid, 100000);
+  EXPECT_EQ(options.stdio_gid, 200000);
   EXPECT_TRUE(options.tty && options.open_stdin && options.stdin_once && options.no_pivot);
   ASSERT_EQ(options.runtime_count, 3);
   EXPECT_STREQ(options.runtime[0], "/bin/runc");

@@ -54,6 +54,15 @@ int Stdio::Open() {
   if (const int error = OpenPipes(); error != 0) {
     return error;
   }
+  if (options_.stdio_uid != 0 || options_.stdio_gid != 0) {
+    const int pipes[] = {out_fd_, err_fd_, in_fd_};
+    for (const int fd : pipes) {
+      if (fd >= 0 && fchown(fd, static_cast<uid_t>(options_.stdio_uid),
+                            static_cast<gid_t>(options_.stdio_gid)) != 0) {
+        return errno;
+      }
+    }
+  }
   return options_.tty ? OpenConsole() : 0;
 }
 

@@ -187,6 +187,12 @@ absl::StatusOr<ExecResult> OciRuntime::ExecSync(const base::OpContext& ctx, cons
       timeout > absl::ZeroDuration() ? absl::Now() + timeout : absl::InfiniteFuture();
   Session session;
   RETURN_IF_ERROR(base::Annotate(session.Open(process_json), what));
+  const base::Owner& owner = options_.stdio_owner;
+  for (const int fd : {session.out.write_fd(), session.err.write_fd()}) {
+    if (owner != base::Owner() && ::fchown(fd, owner.uid, owner.gid) != 0) {
+      return base::ErrnoStatus(errno, fmt::format("{}: change the owner of a pipe", what));
+    }
+  }
 
   const std::string pid_file =
       fmt::format("{}/exec-{}.pid", options_.scratch_dir, base::GenerateId().substr(0, 16));

@@ -59,6 +59,10 @@ std::vector<std::string> MonitorArguments(const std::string& program, const Moni
   if (spec.no_pivot) {
     argv.push_back("--no-pivot");
   }
+  if (spec.stdio_owner != base::Owner()) {
+    add("--stdio-uid", fmt::format("{}", spec.stdio_owner.uid));
+    add("--stdio-gid", fmt::format("{}", spec.stdio_owner.gid));
+  }
   argv.push_back("--");
   argv.insert(argv.end(), spec.runtime.begin(), spec.runtime.end());
   return argv;

@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "lib/base/beneath.h"
 #include "lib/base/event_loop.h"
 #include "lib/base/mutex.h"
 #include "lib/base/op_context.h"
@@ -46,6 +47,9 @@ struct MonitorSpec {
   bool open_stdin = false;
   bool stdin_once = false;  // close standard input when the first attached client ends
   bool no_pivot = false;
+  // Of the pipes: the container's root, who else could not open /dev/stdout or hand it to another
+  // user.
+  base::Owner stdio_owner = {};
   uint16_t tty_height = 0;  // 0: the runtime's default
   uint16_t tty_width = 0;
   std::vector<std::string>

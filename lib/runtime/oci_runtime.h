@@ -19,6 +19,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+#include "lib/base/beneath.h"
 #include "lib/base/op_context.h"
 #include "lib/base/process_runner.h"
 #include "lib/runtime/runtime_handlers.h"
@@ -32,6 +33,7 @@ struct OciRuntimeOptions {
   // while an exec starts. What a killed call leaves there is the owner's to remove.
   std::string scratch_dir;
   std::vector<std::string> env;  // of the runtime; empty: RuntimeEnvironment()
+  base::Owner stdio_owner = {};  // as in MonitorSpec, for ExecSync
 };
 
 // The environment for runtimes: this process's PATH (or the usual one), and of its other variables

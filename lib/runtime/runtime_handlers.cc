@@ -64,7 +64,7 @@ HandlerFeatures FeaturesByVersion(std::string_view version_line) {
     };
     features.recursive_read_only = at_least(1, 4, 0);
     features.idmap_mounts = at_least(1, 8, 1);
-    features.user_namespaces = features.idmap_mounts;
+    features.user_namespaces = at_least(1, 8, 1);
   }
   return features;
 }
@@ -141,7 +141,12 @@ absl::StatusOr<HandlerFeatures> ParseFeatures(std::string_view json) {
     at = &*next;
   }
   features.idmap_mounts = at != nullptr && at->is_boolean() && at->get<bool>();
-  features.user_namespaces = features.idmap_mounts;
+  if (document.contains("linux") && document["linux"].is_object()) {
+    const nlohmann::json namespaces = document["linux"].value("namespaces", nlohmann::json());
+    features.user_namespaces =
+        namespaces.is_array() &&
+        std::find(namespaces.begin(), namespaces.end(), "user") != namespaces.end();
+  }
   return features;
 }
 

@@ -30,8 +30,7 @@ struct HandlerConfig {
 struct HandlerFeatures {
   bool recursive_read_only = false;  // mount option "rro"
   bool idmap_mounts = false;         // mount options "idmap" and "ridmap"
-  bool user_namespaces =
-      false;  // user namespaces for pods; they need idmap_mounts for their volumes
+  bool user_namespaces = false;      // joins a user namespace; berth maps the ids of mounts itself
   bool operator==(const HandlerFeatures&) const = default;
 };
 

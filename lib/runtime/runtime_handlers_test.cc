@@ -18,7 +18,7 @@ using ::testing::HasSubstr;
 
 constexpr char kFeatures[] = R"({
   "ociVersionMin": "1.0.0", "mountOptions": ["ro", "rro"],
-  "linux": {"mountExtensions": {"idmap": {"enabled": true}}}})";
+  "linux": {"namespaces": ["mount", "user"], "mountExtensions": {"idmap": {"enabled": true}}}})";
 
 // Programs in a directory of the test's, which is all that PATH has.
 class RuntimeHandlersTest : public ::testing::Test {
@@ -146,6 +146,14 @@ TEST(ParseFeaturesTest, ToleratesAbsenceAndRefusesNonsense) {
       *ParseFeatures(
           R"({"ociVersionMin": "1.0.0", "mountOptions": 3, "linux": {"mountExtensions": []}})"),
       HandlerFeatures());
+  EXPECT_EQ(
+      *ParseFeatures(
+          R"({"ociVersionMin": "1.0.0", "linux": {"namespaces": {"user": 1}, "mountExtensions": 1}})"),
+      HandlerFeatures());
+  // What runc 1.1 says: it maps no ids of mounts, and need not.
+  EXPECT_EQ(
+      *ParseFeatures(R"({"ociVersionMin": "1.0.0", "linux": {"namespaces": ["pid", "user"]}})"),
+      (HandlerFeatures{false, false, true}));
   for (const char* bad : {"", "[]", "{}", "{", "null"}) {
     EXPECT_FALSE(ParseFeatures(bad).ok()) << bad;
   }
