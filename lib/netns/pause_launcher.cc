@@ -23,6 +23,8 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
+#include "lib/base/user_namespace.h"
+#include "lib/model/id_map.h"
 #include "lib/netns/sysctl.h"
 
 namespace berth::netns {
@@ -161,7 +163,8 @@ absl::Status ValidateHostname(const PauseSpec& spec) {
 std::vector<NamespaceType> NewNamespaces(const PauseSpec& spec) {
   std::vector<NamespaceType> types;
   for (const auto& [wanted, type] :
-       {std::pair(spec.new_net, NamespaceType::kNet), std::pair(spec.new_ipc, NamespaceType::kIpc),
+       {std::pair(spec.user.has_value(), NamespaceType::kUser),
+        std::pair(spec.new_net, NamespaceType::kNet), std::pair(spec.new_ipc, NamespaceType::kIpc),
         std::pair(spec.new_uts, NamespaceType::kUts),
         std::pair(spec.new_pid, NamespaceType::kPid)}) {
     if (wanted) {
@@ -169,6 +172,47 @@ std::vector<NamespaceType> NewNamespaces(const PauseSpec& spec) {
     }
   }
   return types;
+}
+
+base::UserNamespace ToUserNamespace(const IdMaps& maps) {
+  return {.uid_map = model::IdMapText(maps.uids),
+          .gid_map = model::IdMapText(maps.gids),
+          .root_uid = model::IdOutside(maps.uids, 0).value_or(0),
+          .root_gid = model::IdOutside(maps.gids, 0).value_or(0)};
+}
+
+absl::Status WriteSysctls(const std::vector<SysctlWrite>& sysctls, const PauseSpec& spec) {
+  if (sysctls.empty()) {
+    return absl::OkStatus();
+  }
+  std::vector<std::string> pins;
+  for (const auto& [is_new, type] : {std::pair(spec.new_net, NamespaceType::kNet),
+                                     std::pair(spec.new_ipc, NamespaceType::kIpc)}) {
+    if (is_new) {
+      pins.push_back(PinPath(spec.pins_dir, type));
+    }
+  }
+  return RunInNamespaces(pins, [&]() -> absl::Status {
+    for (const SysctlWrite& write : sysctls) {
+      const auto attempt = [&write] {
+        return WriteSysctl(write.path.c_str(), write.value.data(), write.value.size());
+      };
+      int error = attempt();
+      if (error == EACCES) {
+        // Those of IPC belong to root of the node before Linux 6.10, to the pod's since.
+        const base::UserNamespace user = ToUserNamespace(*spec.user);
+        base::CallAs(user.root_uid, user.root_gid, [&] { return error = attempt(); });
+      }
+      if (error == ENOENT) {
+        return absl::InvalidArgumentError(fmt::format(
+            "set sysctl '{}': this kernel has no such sysctl in a user namespace", write.name));
+      }
+      if (error != 0) {
+        return base::ErrnoStatus(error, fmt::format("set sysctl '{}'", write.name));
+      }
+    }
+    return absl::OkStatus();
+  });
 }
 
 absl::StatusOr<base::Process> StartInNamespaces(base::ProcessRunner& runner,
@@ -187,6 +231,9 @@ absl::StatusOr<base::Process> StartInNamespaces(base::ProcessRunner& runner,
   for (NamespaceType type : NewNamespaces(spec)) {
     process.clone_flags |= static_cast<uint64_t>(static_cast<unsigned>(CloneFlag(type)));
   }
+  if (spec.user) {
+    process.user_namespace = ToUserNamespace(*spec.user);
+  }
   process.before_exec = [&] { return SetUpNamespaces(spec, sysctls, progress.get()); };
   absl::StatusOr<base::Process> started = runner.Start(process);
   if (!started.ok()) {
@@ -195,6 +242,11 @@ absl::StatusOr<base::Process> StartInNamespaces(base::ProcessRunner& runner,
     if (progress.get()->step == Progress::kSysctl && absl::IsNotFound(status)) {
       // The request names it; nothing of the node's is missing.
       status = absl::InvalidArgumentError("this kernel has no such sysctl");
+    }
+    if (spec.user && step.empty() && absl::IsPermissionDenied(status)) {
+      return base::Annotate(status, fmt::format("as user {} of the node, the pod's root, who must "
+                                                "be able to reach the program",
+                                                process.user_namespace->root_uid));
     }
     return step.empty() ? status : base::Annotate(status, step);
   }
@@ -233,7 +285,7 @@ std::optional<uint64_t> StartTimeEvenOfZombie(pid_t pid) {
 absl::StatusOr<Pause> PauseLauncher::Launch(const base::OpContext& ctx, const PauseSpec& spec) {
   RETURN_IF_ERROR(ctx.Check());
   RETURN_IF_ERROR(ValidateHostname(spec));
-  ASSIGN_OR_RETURN(const std::vector<SysctlWrite> sysctls,
+  ASSIGN_OR_RETURN(std::vector<SysctlWrite> sysctls,
                    PlanSysctls(spec.sysctls, spec.new_net, spec.new_ipc));
   int hold[2];
   if (::pipe2(hold, O_CLOEXEC) != 0) {
@@ -242,6 +294,15 @@ absl::StatusOr<Pause> PauseLauncher::Launch(const base::OpContext& ctx, const Pa
   const base::UniqueFd held_end(hold[0]);
   Pause pause;
   pause.hold = base::UniqueFd(hold[1]);
+  std::vector<SysctlWrite> from_outside;
+  if (spec.user) {
+    from_outside.swap(sysctls);
+    for (SysctlWrite& write : from_outside) {
+      if (write.path.ends_with("/net/ipv4/ping_group_range")) {
+        write.value = PingGroupsOutside(write.value, spec.user->gids);
+      }
+    }
+  }
   absl::StatusOr<base::Process> started =
       StartInNamespaces(runner_, pause_path_, spec, sysctls, held_end.get());
   if (!started.ok()) {
@@ -259,6 +320,9 @@ absl::StatusOr<Pause> PauseLauncher::Launch(const base::OpContext& ctx, const Pa
       pause.pins[type] = path;
     }
   }
+  if (status.ok()) {
+    status = WriteSysctls(from_outside, spec);
+  }
   absl::StatusOr<uint64_t> start_time = base::ProcessStartTime(pause.process.pid());
   status.Update(start_time.status());
   if (!status.ok()) {
@@ -270,6 +334,23 @@ absl::StatusOr<Pause> PauseLauncher::Launch(const base::OpContext& ctx, const Pa
   }
   pause.start_time = *start_time;
   return pause;
+}
+
+absl::StatusOr<base::UniqueFd> PauseLauncher::MakeUserNamespace(const base::OpContext& ctx,
+                                                                const IdMaps& maps) {
+  RETURN_IF_ERROR(ctx.Check());
+  base::ProcessSpec spec;
+  spec.argv = {pause_path_};
+  // Nobody lives in it, so it need not have a root.
+  spec.user_namespace = {.uid_map = model::IdMapText(maps.uids),
+                         .gid_map = model::IdMapText(maps.gids),
+                         .is_root = false};
+  absl::StatusOr<base::Process> process = runner_.Start(spec);
+  RETURN_IF_ERROR(base::Annotate(process.status(), "make a user namespace"));
+  absl::StatusOr<base::UniqueFd> fd =
+      OpenNamespace(fmt::format("/proc/{}/ns/user", process->pid()));
+  Abandon(*process);
+  return fd;
 }
 
 absl::Status Pause::Release() {

@@ -6,13 +6,20 @@
 // Launch returns, the namespaces are as the pod wants them. A pod that shares everything with the
 // node gets a pause all the same, in no new namespace: callers need no special case.
 //
+// With a user namespace the others belong to it, and all of them to the host's user that the pod's
+// root is: what the kernel counts (/proc/sys/user), it counts against that one. Their sysctls are
+// then written by berthd from outside, since root of the pod may not write all of them on every
+// kernel.
+//
 // Threads: thread-safe; launches run side by side. Ownership: borrows the ProcessRunner.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,15 +27,22 @@
 #include "lib/base/op_context.h"
 #include "lib/base/process_runner.h"
 #include "lib/base/unique_fd.h"
+#include "lib/model/security.h"
 #include "lib/netns/namespace.h"
 
 namespace berth::netns {
+
+// The maps of a user namespace, as model::FaultOfIdMap finds them right; a pod's with an id 0.
+struct IdMaps {
+  std::vector<model::IdMapping> uids, gids;
+};
 
 struct PauseSpec {
   std::string pins_dir;  // <state>/ns/<pod id>; made 0700
   bool new_net = true;
   bool new_ipc = true;
   bool new_uts = true;
+  std::optional<IdMaps> user;  // a user namespace
   bool new_pid = false;  // only for pods that share a pid namespace: pause is its pid 1 and reaps
   std::string hostname;  // needs new_uts; empty: the node's
   std::map<std::string, std::string> sysctls;
@@ -58,6 +72,9 @@ class PauseLauncher {
   // kInvalidArgument: a sysctl or the hostname is refused (nothing was started); kNotFound: no
   // pause program; others by errno, naming the step. After an error no process and no pin is left.
   absl::StatusOr<Pause> Launch(const base::OpContext& ctx, const PauseSpec& spec);
+
+  // A user namespace with nobody in it, for what needs its maps alone (id-mapped mounts).
+  absl::StatusOr<base::UniqueFd> MakeUserNamespace(const base::OpContext& ctx, const IdMaps& maps);
 
  private:
   absl::Status SetOomScore(pid_t pid, int wanted);

@@ -1,8 +1,10 @@
 // Needs root. A shell script stands in for berth-pause: what is tested is what the launcher does
 // around it.
 #include <dirent.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -105,6 +107,80 @@ TEST_F(PauseLauncherTest, ROOT_NamespacesAreReadyWhenItReturns) {
   EXPECT_THAT(*addresses, Contains(InterfaceAddress{"lo", "127.0.0.1", 8, false}));
   EXPECT_EQ(*base::ProcessStartTime(pause->process.pid()), pause->start_time);
   Stop(*pause);
+  EXPECT_FALSE(HasChildren());
+}
+
+TEST_F(PauseLauncherTest, ROOT_AUserNamespaceOwnsTheOthers) {
+  ASSERT_EQ(::chmod(dir_.c_str(), 0755), 0);  // the pod's root starts the program there
+  spec_.user = {{{100000, 0, 65536}}, {{200000, 0, 1000}}};
+  spec_.new_pid = true;
+  spec_.hostname = "pod-host";
+  spec_.sysctls = {{"net.ipv4.ip_unprivileged_port_start", "0"},
+                   {"net.ipv4.ping_group_range", "0 2147483647"},
+                   {"kernel.shm_rmid_forced", "1"},
+                   {"kernel.msgmax", "9000"}};
+  auto pause = Launch();
+  ASSERT_TRUE(pause.ok()) << pause.status();
+  EXPECT_EQ(pause->pins.size(), 5u);
+  const std::string proc = "/proc/" + std::to_string(pause->process.pid());
+  const std::string status = *base::ReadFile(proc + "/status", 8192);
+  EXPECT_THAT(status, HasSubstr("Uid:\t100000\t100000\t100000\t100000\n"));
+  EXPECT_THAT(status, HasSubstr("Gid:\t200000\t200000\t200000\t200000\n"));
+  EXPECT_THAT(status, HasSubstr("Groups:\t \n"));
+  EXPECT_THAT(*base::ReadFile(proc + "/gid_map", 100), HasSubstr(" 200000 "));
+  EXPECT_EQ(*base::ReadFile(proc + "/setgroups", 100), "allow\n");
+  const base::UniqueFd user = *OpenNamespace(pause->pins[NamespaceType::kUser]);
+  uid_t owner = 0;
+  ASSERT_EQ(::ioctl(user.get(), NS_GET_OWNER_UID, &owner), 0);
+  EXPECT_EQ(owner, 100000u) << "it would count against root's limits";
+  for (const auto& [type, pin] : pause->pins) {
+    if (type != NamespaceType::kUser) {
+      const base::UniqueFd fd = *OpenNamespace(pin);
+      const base::UniqueFd of(::ioctl(fd.get(), NS_GET_USERNS));
+      EXPECT_EQ(Inode("/proc/self/fd/" + std::to_string(of.get())),
+                Inode(pause->pins[NamespaceType::kUser]))
+          << NamespaceName(type);
+    }
+  }
+  pause->pins.erase(NamespaceType::kUser);  // a process of several threads cannot enter it
+  EXPECT_EQ(ReadInside(*pause, "/proc/sys/kernel/hostname"), "pod-host\n");
+  EXPECT_EQ(ReadInside(*pause, "/proc/sys/net/ipv4/ip_unprivileged_port_start"), "0\n");
+  EXPECT_EQ(ReadInside(*pause, "/proc/sys/net/ipv4/ping_group_range"), "200000\t200999\n");
+  EXPECT_EQ(ReadInside(*pause, "/proc/sys/kernel/shm_rmid_forced"), "1\n");
+  EXPECT_EQ(ReadInside(*pause, "/proc/sys/kernel/msgmax"), "9000\n");
+  const auto addresses = InterfaceAddresses(pause->pins[NamespaceType::kNet]);
+  EXPECT_THAT(*addresses, Contains(InterfaceAddress{"lo", "127.0.0.1", 8, false}));
+  Stop(*pause);
+  EXPECT_FALSE(HasChildren());
+}
+
+TEST_F(PauseLauncherTest, ROOT_AUserNamespaceThatFailsLeavesNothing) {
+  ASSERT_EQ(::chmod(dir_.c_str(), 0755), 0);
+  spec_.user = {{{100000, 0, 65536}}, {{200000, 0, 1000}}};
+  spec_.sysctls = {{"net.core.no_such", "1"}};
+  absl::Status status = Launch().status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("set sysctl 'net.core.no_such': this kernel "
+                                                       "has no such sysctl in a user namespace"));
+  spec_.sysctls.clear();
+  spec_.user->uids = {{100000, 0, 0}};
+  status = Launch().status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr("write uid_map of the user namespace"));
+  spec_.user->uids = {{100000, 0, 1}};
+  ASSERT_EQ(::chmod(dir_.c_str(), 0700), 0);
+  status = Launch().status();
+  EXPECT_TRUE(absl::IsPermissionDenied(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("as user 100000 of the node"));
+  EXPECT_FALSE(HasChildren());
+  EXPECT_FALSE(base::PathExists(spec_.pins_dir));
+}
+
+TEST_F(PauseLauncherTest, ROOT_AUserNamespaceForItsMapsAlone) {
+  PauseLauncher launcher(runner_, dir_ + "/pause");
+  const auto fd = launcher.MakeUserNamespace(base::OpContext::WithTimeout(kTime),
+                                             {{{1007, 7, 1}}, {{1008, 8, 1}}});
+  ASSERT_TRUE(fd.ok()) << fd.status();
+  EXPECT_NE(Inode("/proc/self/fd/" + std::to_string(fd->get())), Inode("/proc/self/ns/user"));
   EXPECT_FALSE(HasChildren());
 }
 

@@ -1,11 +1,14 @@
 #include "lib/netns/sysctl.h"
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <string_view>
 
 #include "fmt/format.h"
 
 #include "lib/base/status.h"
+#include "lib/model/id_map.h"
 
 namespace berth::netns {
 
@@ -108,6 +111,22 @@ absl::StatusOr<std::vector<SysctlWrite>> PlanSysctls(
     writes.push_back({fmt::format("{}/sys/{}", proc_root, path), value, name});
   }
   return writes;
+}
+
+std::string PingGroupsOutside(const std::string& value,
+                              const std::vector<model::IdMapping>& group_map) {
+  uint32_t low = 0;
+  uint32_t high = 0;
+  char rest = 0;
+  const bool is_range =
+      std::sscanf(value.c_str(), "%" SCNu32 " %" SCNu32 " %c", &low, &high, &rest) == 2;
+  const model::IdMapping* mapping = model::FindMapping(group_map, low);
+  if (!is_range || high < low || mapping == nullptr) {
+    return value;
+  }
+  const uint32_t length = std::min(high - low, mapping->length - 1 - (low - mapping->container_id));
+  const uint32_t outside = mapping->host_id + (low - mapping->container_id);
+  return fmt::format("{} {}", outside, outside + length);
 }
 
 }  // namespace berth::netns

@@ -16,6 +16,8 @@
 
 #include "absl/status/statusor.h"
 
+#include "lib/model/security.h"
+
 namespace berth::netns {
 
 struct SysctlWrite {
@@ -30,5 +32,13 @@ struct SysctlWrite {
 absl::StatusOr<std::vector<SysctlWrite>> PlanSysctls(
     const std::map<std::string, std::string>& sysctls, bool own_net, bool own_ipc,
     const std::string& proc_root = "/proc");
+
+// net.ipv4.ping_group_range names groups, and the kernel reads them as those of whoever writes.
+// This is what `value` means in a pod with that map of groups, in groups of the node: "0
+// 2147483647" is "100000 165535" where 0-65535 are mapped from 100000 on. The upper end is lowered
+// to what is mapped in one piece with the lower one. Other values, and those whose lower end is not
+// mapped: as they are; the kernel decides.
+std::string PingGroupsOutside(const std::string& value,
+                              const std::vector<model::IdMapping>& group_map);
 
 }  // namespace berth::netns

@@ -96,5 +96,27 @@ TEST(Sysctl, CountIsBounded) {
   EXPECT_FALSE(PlanSysctls(many, true, true).ok());
 }
 
+TEST(Sysctl, GroupsThatMayPing) {
+  const std::vector<model::IdMapping> map = {{100000, 0, 65536}, {300000, 70000, 10}};
+  const struct {
+    const char* inside;
+    const char* outside;
+  } kCases[] = {
+      {"0 2147483647", "100000 165535"},
+      {"0 4294967295", "100000 165535"},
+      {"0\t100", "100000 100100"},
+      {"5 5", "100005 100005"},
+      {"70003 70100", "300003 300009"},
+      {"65536 70000", "65536 70000"},
+      {"1 0", "1 0"},
+      {"0", "0"},
+      {"0 1 2", "0 1 2"},
+      {"word", "word"},
+  };
+  for (const auto& c : kCases) {
+    EXPECT_EQ(PingGroupsOutside(c.inside, map), c.outside) << c.inside;
+  }
+}
+
 }  // namespace
 }  // namespace berth::netns
