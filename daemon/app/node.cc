@@ -120,8 +120,8 @@ absl::Status Node::BuildPods(const config::Config& config) {
     base::Log("app").warn("{}", selinux_->warning());
   }
   sandboxes_.emplace(
-      sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *pauses_, *cgroups_, *networks_,
-                           *invoker_, events_, *selinux_},
+      sandbox::SandboxDeps{paths_, *records_, loop_, mounter_, *snapshotter_, *pauses_, *cgroups_,
+                           *networks_, *invoker_, events_, *selinux_},
       sandbox::SandboxOptions{.default_sysctls = SysctlMap(config.runtime.default_sysctls)});
   return absl::OkStatus();
 }
@@ -165,7 +165,7 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   ASSIGN_OR_RETURN(std::string monitor,
                    FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
   containers_.emplace(
-      container::ContainerDeps{paths_, *records_, loop_, runner_, mounter_, *snapshotter_,
+      container::ContainerDeps{paths_, *records_, loop_, runner_, mounter_, *pauses_, *snapshotter_,
                                *cgroups_, *handlers_, *images_, *sandboxes_, events_},
       std::move(monitor), *setup_);
   stats_.emplace(cgroups_->driver(), cgroups_->hierarchy(), paths_);

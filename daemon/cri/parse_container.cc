@@ -108,11 +108,17 @@ absl::StatusOr<model::MountSpec> ParseMount(const std::string& field, const api:
       .recursive_readonly = mount.recursive_read_only(),
       .selinux_relabel = mount.selinux_relabel(),
       .propagation = static_cast<model::MountPropagation>(mount.propagation()),
-      .uid_mappings = ParseIdMappings(mount.uidmappings()),
-      .gid_mappings = ParseIdMappings(mount.gidmappings()),
       .image = mount.image().image(),
       .image_sub_path = mount.image_sub_path(),
   };
+  if (!mount.uidmappings().empty() || !mount.gidmappings().empty()) {
+    ASSIGN_OR_RETURN(spec.uid_mappings, ParseIdMap(field + ".uidMappings", mount.uidmappings()));
+    ASSIGN_OR_RETURN(spec.gid_mappings, ParseIdMap(field + ".gidMappings", mount.gidmappings()));
+    if (mount.propagation() == api::PROPAGATION_BIDIRECTIONAL) {
+      return FieldError(field + ".propagation",
+                        "is PROPAGATION_BIDIRECTIONAL, which a mount with mapped ids cannot have");
+    }
+  }
   for (const std::string& option : mount.mount_options()) {
     RETURN_IF_ERROR(CheckName(field + ".mount_options", option));
     spec.options.push_back(option);

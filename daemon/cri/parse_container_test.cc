@@ -83,6 +83,7 @@ TEST(ParseContainerTest, TakesMountsDevicesAndResources) {
   mount.set_selinux_relabel(true);
   mount.add_mount_options("noexec");
   mount.add_uidmappings()->set_length(7);
+  mount.add_gidmappings()->set_length(8);
   Mount(request).set_propagation(api::PROPAGATION_BIDIRECTIONAL);
   api::Mount& image = *request.mutable_config()->add_mounts();
   image.set_container_path("/img");
@@ -106,6 +107,7 @@ TEST(ParseContainerTest, TakesMountsDevicesAndResources) {
               spec->mounts[0].selinux_relabel);
   EXPECT_EQ(spec->mounts[0].options, std::vector<std::string>{"noexec"});
   EXPECT_EQ(spec->mounts[0].uid_mappings[0].length, 7u);
+  EXPECT_EQ(spec->mounts[0].gid_mappings[0].length, 8u);
   EXPECT_EQ(spec->mounts[1].propagation, model::MountPropagation::kBidirectional);
   EXPECT_EQ(spec->mounts[2].image, "data:1");
   EXPECT_EQ(spec->mounts[2].image_sub_path, "sub");

@@ -38,8 +38,33 @@ TEST(ParseSandboxTest, TakesTheLeastThereIs) {
   ASSERT_TRUE(spec.ok()) << spec.status();
   EXPECT_EQ(spec->FullName(), "k8s_dns_kube-system_u1_0");
   EXPECT_EQ(spec->namespaces.network, model::NamespaceMode::kPod);
-  EXPECT_EQ(spec->namespaces.user, model::NamespaceMode::kNode);
+  EXPECT_EQ(spec->namespaces.user, std::nullopt);
   EXPECT_FALSE(spec->overhead);
+}
+
+api::UserNamespace& UserNamespace(api::RunPodSandboxRequest& request) {
+  api::UserNamespace& user = *Namespaces(request).mutable_userns_options();
+  user.set_mode(api::POD);
+  for (auto* mappings : {user.mutable_uids(), user.mutable_gids()}) {
+    api::IDMapping& mapping = *mappings->Add();
+    mapping.set_host_id(100000);
+    mapping.set_length(65536);
+  }
+  return user;
+}
+
+TEST(ParseSandboxTest, TakesAUserNamespace) {
+  api::RunPodSandboxRequest request = Minimal();
+  EXPECT_EQ(ParseSandbox(request)->namespaces.user, std::nullopt);
+  Namespaces(request).mutable_userns_options()->set_mode(api::NODE);
+  EXPECT_EQ(ParseSandbox(request)->namespaces.user, model::NamespaceMode::kNode);
+  UserNamespace(request).mutable_gids(0)->set_host_id(200000);
+  Namespaces(request).set_network(api::NODE);
+  const auto spec = ParseSandbox(request);
+  ASSERT_TRUE(spec.ok()) << spec.status();
+  EXPECT_EQ(spec->namespaces.user, model::NamespaceMode::kPod);
+  EXPECT_EQ(spec->namespaces.uids, (std::vector<model::IdMapping>{{100000, 0, 65536}}));
+  EXPECT_EQ(spec->namespaces.gids, (std::vector<model::IdMapping>{{200000, 0, 65536}}));
 }
 
 TEST(ParseSandboxTest, TakesEverything) {
@@ -164,9 +189,29 @@ TEST(ParseSandboxTest, RefusesWhatIsMissingOrMalformed) {
       {[](R& r) { Namespaces(r).set_target_id("abc"); },
        "config.linux.security_context.namespace_options.target_id is set, but pid is not TARGET"},
       {[](R& r) { Namespaces(r).mutable_userns_options()->set_mode(api::POD); },
-       "config.linux.security_context.namespace_options.userns_options asks for a user namespace "
-       "for the pod, which berth " BERTH_VERSION " cannot make",
-       absl::StatusCode::kUnimplemented},
+       "config.linux.security_context.namespace_options.userns_options.uids is empty"},
+      {[](R& r) { UserNamespace(r).clear_gids(); },
+       "config.linux.security_context.namespace_options.userns_options.gids is empty"},
+      {[](R& r) { UserNamespace(r).mutable_gids(0)->set_length(0); },
+       "config.linux.security_context.namespace_options.userns_options.gids[0].length is 0"},
+      {[](R& r) { UserNamespace(r).mutable_uids(0)->set_container_id(1); },
+       "config.linux.security_context.namespace_options.userns_options.uids does not map id 0 of "
+       "the container"},
+      {[](R& r) { UserNamespace(r).set_mode(api::NODE); },
+       "config.linux.security_context.namespace_options.userns_options has mappings, but its mode "
+       "is NODE"},
+      {[](R& r) {
+         UserNamespace(r);
+         Namespaces(r).set_pid(api::NODE);
+       },
+       "config.linux.security_context.namespace_options.pid is NODE; in a user namespace of the "
+       "pod's own (userns_options.mode POD) the kernel does not allow that"},
+      {[](R& r) {
+         UserNamespace(r);
+         Namespaces(r).set_ipc(api::NODE);
+       },
+       "config.linux.security_context.namespace_options.ipc is NODE; in a user namespace of the "
+       "pod's own (userns_options.mode POD) the kernel does not allow that"},
       {[](R& r) { Namespaces(r).mutable_userns_options()->set_mode(api::TARGET); },
        "config.linux.security_context.namespace_options.userns_options.mode is neither POD nor "
        "NODE"},

@@ -7,6 +7,7 @@
 #include "daemon/cri/fields.h"
 #include "daemon/cri/text.h"
 #include "lib/base/status.h"
+#include "lib/model/id_map.h"
 
 namespace berth::cri {
 
@@ -39,18 +40,43 @@ absl::StatusOr<model::NamespaceMode> ParseMode(const std::string& field, api::Na
   }
 }
 
-absl::Status CheckUserNamespace(const std::string& field, const api::UserNamespace& user) {
-  if (user.mode() == api::POD) {
-    return absl::UnimplementedError(
-        fmt::format("{} asks for a user namespace for the pod, which berth {} cannot make", field,
-                    BERTH_VERSION));
-  }
-  if (user.mode() != api::NODE) {
+absl::StatusOr<std::vector<model::IdMapping>> ParsePodMap(
+    const std::string& field, const google::protobuf::RepeatedPtrField<api::IDMapping>& mappings) {
+  ASSIGN_OR_RETURN(std::vector<model::IdMapping> map, ParseIdMap(field, mappings));
+  // Root owns what a container's root file system is made of.
+  return model::FindMapping(map, 0) != nullptr
+             ? map
+             : absl::StatusOr<std::vector<model::IdMapping>>(
+                   FieldError(field, "does not map id 0 of the container"));
+}
+
+absl::Status ParseUserNamespace(const std::string& field, const api::UserNamespace& user,
+                                model::NamespaceOptions& options) {
+  if (user.mode() != api::POD && user.mode() != api::NODE) {
     return FieldError(field + ".mode", "is neither POD nor NODE");
   }
-  return user.uids().empty() && user.gids().empty()
-             ? absl::OkStatus()
-             : FieldError(field, "has mappings, but its mode is NODE");
+  if (user.mode() == api::NODE) {
+    options.user = model::NamespaceMode::kNode;
+    return user.uids().empty() && user.gids().empty()
+               ? absl::OkStatus()
+               : FieldError(field, "has mappings, but its mode is NODE");
+  }
+  options.user = model::NamespaceMode::kPod;
+  ASSIGN_OR_RETURN(options.uids, ParsePodMap(field + ".uids", user.uids()));
+  ASSIGN_OR_RETURN(options.gids, ParsePodMap(field + ".gids", user.gids()));
+  return absl::OkStatus();
+}
+
+// The file systems that show processes and queues can be mounted only by who owns their namespaces.
+absl::Status CheckOwnNamespaces(const std::string& prefix, const model::NamespaceOptions& options) {
+  for (const auto& [name, mode] : {std::pair("pid", options.pid), {"ipc", options.ipc}}) {
+    if (options.user == model::NamespaceMode::kPod && mode == model::NamespaceMode::kNode) {
+      return FieldError(fmt::format("{}.{}", prefix, name),
+                        "is NODE; in a user namespace of the pod's own (userns_options.mode POD) "
+                        "the kernel does not allow that");
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ProfileType> ParseProfileType(std::string_view field,
@@ -138,7 +164,9 @@ absl::StatusOr<model::NamespaceOptions> ParseNamespaces(std::string_view field, 
     return FieldError(prefix + ".target_id", "is set, but pid is not TARGET");
   }
   if (options.has_userns_options()) {
-    RETURN_IF_ERROR(CheckUserNamespace(prefix + ".userns_options", options.userns_options()));
+    RETURN_IF_ERROR(
+        ParseUserNamespace(prefix + ".userns_options", options.userns_options(), result));
+    RETURN_IF_ERROR(CheckOwnNamespaces(prefix, result));
   }
   return result;
 }
@@ -150,15 +178,19 @@ model::SelinuxOptions ParseSelinux(const api::SELinuxOption& options) {
           .level = options.level()};
 }
 
-std::vector<model::IdMapping> ParseIdMappings(
-    const google::protobuf::RepeatedPtrField<api::IDMapping>& mappings) {
-  std::vector<model::IdMapping> result;
+absl::StatusOr<std::vector<model::IdMapping>> ParseIdMap(
+    const std::string& field, const google::protobuf::RepeatedPtrField<api::IDMapping>& mappings) {
+  std::vector<model::IdMapping> map;
   for (const api::IDMapping& mapping : mappings) {
-    result.push_back({.host_id = mapping.host_id(),
-                      .container_id = mapping.container_id(),
-                      .length = mapping.length()});
+    map.push_back({.host_id = mapping.host_id(),
+                   .container_id = mapping.container_id(),
+                   .length = mapping.length()});
   }
-  return result;
+  const std::string fault = model::FaultOfIdMap(map);
+  if (!fault.empty()) {
+    return absl::InvalidArgumentError(field + fault);
+  }
+  return map;
 }
 
 absl::StatusOr<int64_t> ParseId(std::string_view field, int64_t value) {

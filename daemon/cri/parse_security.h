@@ -18,15 +18,17 @@ namespace berth::cri {
 
 enum class Owner { kSandbox, kContainer };
 
-// network and ipc: POD or NODE; pid: also CONTAINER, and TARGET for containers. A user namespace
-// for pods: kUnimplemented.
+// network and ipc: POD or NODE; pid: also CONTAINER, and TARGET for containers. With a user
+// namespace for the pod: maps that the kernel takes and that have an id 0, and neither the node's
+// processes nor its IPC.
 absl::StatusOr<model::NamespaceOptions> ParseNamespaces(std::string_view field, Owner owner,
                                                         const api::NamespaceOption& options);
 
 model::SelinuxOptions ParseSelinux(const api::SELinuxOption& options);
 
-std::vector<model::IdMapping> ParseIdMappings(
-    const google::protobuf::RepeatedPtrField<api::IDMapping>& mappings);
+// One that the kernel takes: not empty, no lengths of 0, no overlaps, within 32 bits.
+absl::StatusOr<std::vector<model::IdMapping>> ParseIdMap(
+    const std::string& field, const google::protobuf::RepeatedPtrField<api::IDMapping>& mappings);
 
 // A user or group id: 0 to 2^32-2.
 absl::StatusOr<int64_t> ParseId(std::string_view field, int64_t value);

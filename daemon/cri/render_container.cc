@@ -21,16 +21,6 @@ void RenderImageOf(const model::ContainerRecord& record, const model::ImageRecor
   status.set_image_id(record.image_id);
 }
 
-void RenderIdMappings(const std::vector<model::IdMapping>& mappings,
-                      google::protobuf::RepeatedPtrField<api::IDMapping>& out) {
-  for (const model::IdMapping& mapping : mappings) {
-    api::IDMapping& added = *out.Add();
-    added.set_host_id(mapping.host_id);
-    added.set_container_id(mapping.container_id);
-    added.set_length(mapping.length);
-  }
-}
-
 void RenderMount(const model::MountSpec& mount, api::Mount& out) {
   out.set_container_path(mount.container_path);
   out.set_host_path(mount.host_path);
@@ -63,6 +53,16 @@ void RenderMetadata(const model::ContainerSpec& spec, api::ContainerMetadata& me
 }
 
 }  // namespace
+
+void RenderIdMappings(const std::vector<model::IdMapping>& mappings,
+                      google::protobuf::RepeatedPtrField<api::IDMapping>& out) {
+  for (const model::IdMapping& mapping : mappings) {
+    api::IDMapping& added = *out.Add();
+    added.set_host_id(mapping.host_id);
+    added.set_container_id(mapping.container_id);
+    added.set_length(mapping.length);
+  }
+}
 
 api::ContainerState RenderState(model::ContainerState state) {
   switch (state) {

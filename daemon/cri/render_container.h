@@ -14,6 +14,9 @@ namespace berth::cri {
 api::ContainerState RenderState(model::ContainerState state);
 api::LinuxContainerResources RenderResources(const model::Resources& resources);
 
+void RenderIdMappings(const std::vector<model::IdMapping>& mappings,
+                      google::protobuf::RepeatedPtrField<api::IDMapping>& out);
+
 // Of an exited container: what the record says, else OOMKilled, Completed (code 0) or Error, in
 // this order. Else "".
 std::string ReasonOf(const model::ContainerRecord& record);

@@ -13,12 +13,12 @@ namespace berth::cri {
 namespace {
 
 void AddHandler(const std::string& name, const runtime::HandlerFeatures& features,
-                api::StatusResponse& response) {
+                bool node_has_user_namespaces, api::StatusResponse& response) {
   api::RuntimeHandler& handler = *response.add_runtime_handlers();
   handler.set_name(name);
   handler.mutable_features()->set_recursive_read_only_mounts(features.recursive_read_only);
-  // Whatever the runtime can do: parse_security.cc refuses pods with a user namespace of their own.
-  handler.mutable_features()->set_user_namespaces(false);
+  handler.mutable_features()->set_user_namespaces(features.user_namespaces &&
+                                                  node_has_user_namespaces);
 }
 
 }  // namespace
@@ -39,10 +39,11 @@ api::RuntimeStatus RenderConditions(const absl::Status& network) {
   return result;
 }
 
-void RenderHandlers(const runtime::RuntimeHandlers& handlers, api::StatusResponse& response) {
-  AddHandler("", handlers.default_handler().features, response);
+void RenderHandlers(const runtime::RuntimeHandlers& handlers, bool node_has_user_namespaces,
+                    api::StatusResponse& response) {
+  AddHandler("", handlers.default_handler().features, node_has_user_namespaces, response);
   for (const runtime::Handler& handler : handlers.handlers()) {
-    AddHandler(handler.name, handler.features, response);
+    AddHandler(handler.name, handler.features, node_has_user_namespaces, response);
   }
 }
 
@@ -68,10 +69,10 @@ std::string HandlersJson(const runtime::RuntimeHandlers& handlers) {
   return fmt::format("[{}]", fmt::join(items, ","));
 }
 
-api::RuntimeFeatures RenderFeatures() {
+api::RuntimeFeatures RenderFeatures(bool node_has_user_namespaces) {
   api::RuntimeFeatures features;
   features.set_supplemental_groups_policy(true);
-  features.set_user_namespaces_host_network(false);
+  features.set_user_namespaces_host_network(node_has_user_namespaces);
   features.set_mount_options(true);
   return features;
 }

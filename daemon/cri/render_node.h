@@ -16,13 +16,14 @@ namespace berth::cri {
 api::RuntimeStatus RenderConditions(const absl::Status& network);
 
 // Every handler by name, and before them the default one as "".
-void RenderHandlers(const runtime::RuntimeHandlers& handlers, api::StatusResponse& response);
+void RenderHandlers(const runtime::RuntimeHandlers& handlers, bool node_has_user_namespaces,
+                    api::StatusResponse& response);
 
 // The same for people: a JSON array of what each one is, or why it cannot be used.
 std::string HandlersJson(const runtime::RuntimeHandlers& handlers);
 
 // What berth itself can do, whatever the runtime.
-api::RuntimeFeatures RenderFeatures();
+api::RuntimeFeatures RenderFeatures(bool node_has_user_namespaces);
 
 api::CgroupDriver RenderDriver(cgroup::Driver driver);
 

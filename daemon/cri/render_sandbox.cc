@@ -56,7 +56,10 @@ api::NamespaceOption RenderNamespaces(const model::NamespaceOptions& options) {
   result.set_pid(RenderMode(options.pid));
   result.set_ipc(RenderMode(options.ipc));
   result.set_target_id(options.target_id);
-  result.mutable_userns_options()->set_mode(RenderMode(options.user));
+  api::UserNamespace& user = *result.mutable_userns_options();
+  user.set_mode(RenderMode(options.user.value_or(model::NamespaceMode::kNode)));
+  RenderIdMappings(options.uids, *user.mutable_uids());
+  RenderIdMappings(options.gids, *user.mutable_gids());
   return result;
 }
 

@@ -89,6 +89,21 @@ TEST(RenderSandboxTest, StatusHasEverything) {
   EXPECT_EQ(status.runtime_handler(), "runc");
 }
 
+TEST(RenderSandboxTest, AUserNamespaceWithItsMaps) {
+  model::SandboxRecord record = Pod();
+  record.spec.namespaces.user = model::NamespaceMode::kPod;
+  record.spec.namespaces.uids = {{100000, 0, 65536}};
+  record.spec.namespaces.gids = {{200000, 0, 7}, {300000, 10, 5}};
+  const api::PodSandboxStatus status = RenderSandboxStatus(record);
+  const api::UserNamespace& user = status.linux().namespaces().options().userns_options();
+  EXPECT_EQ(user.mode(), api::POD);
+  ASSERT_EQ(user.uids_size(), 1);
+  EXPECT_EQ(user.uids(0).host_id(), 100000u);
+  EXPECT_EQ(user.uids(0).length(), 65536u);
+  ASSERT_EQ(user.gids_size(), 2);
+  EXPECT_EQ(user.gids(1).container_id(), 10u);
+}
+
 TEST(RenderSandboxTest, HostNetworkHasNoAddress) {
   model::SandboxRecord record = Pod();
   record.spec.namespaces.network = model::NamespaceMode::kNode;

@@ -1,4 +1,6 @@
 // CRI v1 RunPodSandbox to ListPodSandbox.
+#include "fmt/format.h"
+
 #include "daemon/cri/call.h"
 #include "daemon/cri/list_filter.h"
 #include "daemon/cri/parse_sandbox.h"
@@ -13,8 +15,15 @@ absl::StatusOr<std::string> RuntimeService::Run(const base::OpContext& ctx,
   ASSIGN_OR_RETURN(model::SandboxSpec spec, ParseSandbox(request));
   // A pod is bound to its handler for life, so one that does not exist is refused before anything
   // is made.
-  if (const auto handler = deps_.handlers.Get(spec.runtime_handler); !handler.ok()) {
+  const auto handler = deps_.handlers.Get(spec.runtime_handler);
+  if (!handler.ok()) {
     return absl::InvalidArgumentError(handler.status().message());
+  }
+  if (spec.namespaces.user == model::NamespaceMode::kPod && !(*handler)->features.user_namespaces) {
+    return absl::FailedPreconditionError(fmt::format(
+        "config.linux.security_context.namespace_options.userns_options asks for a user namespace, "
+        "which runtime handler '{}' ({}) does not support",
+        (*handler)->name, (*handler)->version));
   }
   ASSIGN_OR_RETURN(const model::SandboxId id, deps_.sandboxes.Run(ctx, std::move(spec)));
   return id.value();

@@ -37,8 +37,11 @@ grpc::Status RuntimeService::Status(grpc::ServerContext* context, const api::Sta
                                     api::StatusResponse* response) {
   Call call("Status", Call::Kind::kRead, context);
   *response->mutable_status() = RenderConditions(deps_.network_health.Ready(call.context()));
-  RenderHandlers(deps_.handlers, *response);
-  *response->mutable_features() = RenderFeatures();
+  // Without volumes in memory hardly any pod of a kubelet's could have one.
+  sandbox::UserNamespaces& users = deps_.sandboxes.user_namespaces();
+  const bool has_users = users.ForPods().ok() && users.ForVolumes().ok();
+  RenderHandlers(deps_.handlers, has_users, *response);
+  *response->mutable_features() = RenderFeatures(has_users);
   if (request->verbose()) {
     (*response->mutable_info())["config"] = NodeInfo();
   }

@@ -10,9 +10,11 @@
 #include "lib/container/container.h"
 #include "lib/container/container_edits.h"
 #include "lib/container/container_service.h"
+#include "lib/container/mapped_volumes.h"
 #include "lib/container/node_setup.h"
 #include "lib/model/signals.h"
 #include "lib/netns/namespace.h"
+#include "lib/sandbox/sandbox_files.h"
 #include "lib/spec/container_spec.h"
 #include "lib/spec/devices.h"
 #include "lib/spec/edits.h"
@@ -64,6 +66,9 @@ spec::NamespacePaths PodNamespaces(const model::SandboxSpec& pod, const std::str
   }
   if (pod.namespaces.ipc != model::NamespaceMode::kNode) {
     paths.ipc = netns::PinPath(pins, netns::NamespaceType::kIpc);
+  }
+  if (sandbox::OwnsUsers(pod)) {
+    paths.user = netns::PinPath(pins, netns::NamespaceType::kUser);
   }
   paths.pid = std::move(pid);
   return paths;
@@ -126,7 +131,7 @@ void AddDefaults(const NodeSetup& node, const runtime::Handler& handler, spec::S
   inputs.allowed_annotations = policy.allowed_annotations;
   inputs.privileged_without_host_devices = policy.privileged_without_host_devices;
   inputs.exec_on_first_cpu = policy.exec_on_first_cpu;
-  inputs.abilities = {handler.features.recursive_read_only, handler.features.idmap_mounts};
+  inputs.abilities = {handler.features.recursive_read_only};
   inputs.daemon_dirs = node.daemon_dirs;
 }
 
@@ -186,6 +191,8 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(const base::OpContext&
   RETURN_IF_ERROR(spec::PrepareMountSources(prepared.mounts));
   RETURN_IF_ERROR(LabelVolumes(ctx, prepared.mounts, labels));
   RETURN_IF_ERROR(ResolveVolumes(deps_.paths, record.id, prepared.mounts));
+  RETURN_IF_ERROR(MapVolumes(ctx, {deps_.mounter, deps_.pauses, deps_.paths}, *sandbox, record.id,
+                             prepared.mounts));
   ASSIGN_OR_RETURN(const std::vector<std::string> args, spec::AssembleArgs(prepared, config));
 
   spec::SpecInputs inputs{
@@ -213,12 +220,16 @@ absl::StatusOr<std::string> ContainerService::WriteBundle(const base::OpContext&
   AddDefaults(node_, *handler, inputs);
   inputs.min_memory_bytes = LimitsOf(*handler).min_memory_bytes;
   ASSIGN_OR_RETURN(inputs.passwd_path, WritePasswd(ctx, root.get(), record, config, labels));
+  if (!inputs.passwd_path.empty()) {
+    RETURN_IF_ERROR(base::GiveTo(sandbox::RootOf(sandbox->spec), AT_FDCWD, inputs.passwd_path));
+  }
 
   ASSIGN_OR_RETURN(const spec::SpecOutput output, spec::BuildContainerSpec(inputs));
   for (const std::string& warning : output.warnings) {
     base::Log("container").warn("{} container={}", warning, record.id.Short());
   }
-  RETURN_IF_ERROR(spec::PrepareRootfs(root.get(), output.rootfs_dirs));
+  RETURN_IF_ERROR(
+      spec::PrepareRootfs(root.get(), output.rootfs_dirs, sandbox::RootOf(sandbox->spec)));
   RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleConfig(record.id), output.config_json, 0600));
   RETURN_IF_ERROR(base::WriteFile(deps_.paths.BundleProcess(record.id), output.process_json, 0600));
   return args.front();

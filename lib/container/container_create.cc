@@ -1,5 +1,10 @@
 // CreateContainer, from an image and a request to a container whose first process waits for
 // StartContainer.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
@@ -9,6 +14,8 @@
 #include "lib/container/container.h"
 #include "lib/container/container_service.h"
 #include "lib/container/node_setup.h"
+#include "lib/model/id_map.h"
+#include "lib/sandbox/sandbox_files.h"
 
 namespace berth::container {
 
@@ -136,16 +143,19 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
     return undone;
   });
 
-  RETURN_IF_ERROR(base::MakeDirs(deps_.paths.Bundle(record.id), 0700));
+  RETURN_IF_ERROR(MakeBundle(record.id, sandbox->spec));
+  const std::string view =
+      sandbox::OwnsUsers(sandbox->spec) ? deps_.paths.LayersView(sandbox->id) : "";
   RETURN_IF_ERROR(
       deps_.snapshotter.MountRootfs(ctx, {.layers = record.layers,
+                                          .layers_view = view,
                                           .upper = deps_.paths.Upper(record.id),
                                           .work = deps_.paths.Work(record.id),
                                           .target = deps_.paths.Rootfs(record.id),
                                           .is_volatile = true,
                                           .option = security::ContextOption(labels.mount)}));
   RETURN_IF_ERROR(MountVolumes(ctx, deps_.snapshotter, deps_.paths, record.id, volumes,
-                               security::ContextOption(labels.mount)));
+                               {view, security::ContextOption(labels.mount)}));
   ASSIGN_OR_RETURN(const std::string command, WriteBundle(ctx, record, sandbox, image, labels));
   const absl::StatusOr<runtime::MonitorState> spawned = SpawnMonitor(ctx, record);
   // Not every runtime says what it could not run.
@@ -159,6 +169,41 @@ absl::Status ContainerService::Build(const base::OpContext& ctx, const Ptr& cont
   RETURN_IF_ERROR(deps_.records.Put(record));
   container->Update([&](model::ContainerRecord& changed) { changed = record; });
   undo.Commit();
+  return absl::OkStatus();
+}
+
+// The OCI runtime makes the root file system its own after it has become the pod's root, who is
+// nobody on the node: he must be able to go down to it, and may do nothing else there.
+absl::Status ContainerService::MakeBundle(const model::ContainerId& id,
+                                          const model::SandboxSpec& pod) const {
+  const std::string bundle = deps_.paths.Bundle(id);
+  RETURN_IF_ERROR(base::MakeDirs(bundle, 0700));
+  if (!sandbox::OwnsUsers(pod)) {
+    return absl::OkStatus();
+  }
+  const gid_t group = model::IdOutside(pod.namespaces.gids, 0).value_or(0);
+  if (::chown(bundle.c_str(), 0, group) != 0 || ::chmod(bundle.c_str(), 0710) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("let the pod's root into '{}'", bundle));
+  }
+  for (const std::string& dir : {deps_.paths.ContainersState(), deps_.paths.state()}) {
+    struct stat st;
+    if (::stat(dir.c_str(), &st) != 0 ||
+        ((st.st_mode & S_IXOTH) == 0 &&
+         ::chmod(dir.c_str(), (st.st_mode & 07777) | S_IXOTH) != 0)) {
+      return base::ErrnoStatus(errno, fmt::format("let the pod's root into '{}'", dir));
+    }
+  }
+  const std::string& state = deps_.paths.state();
+  for (size_t end = state.rfind('/'); end != 0; end = state.rfind('/', end - 1)) {
+    const std::string dir = state.substr(0, end);
+    struct stat st;
+    if (::stat(dir.c_str(), &st) == 0 && (st.st_mode & S_IXOTH) == 0) {
+      return absl::FailedPreconditionError(
+          fmt::format("the pod's root, an ordinary user of the node, cannot reach '{}': '{}' has "
+                      "mode {:o}; let others search it (chmod o+x)",
+                      state, dir, st.st_mode & 07777));
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -178,6 +223,7 @@ absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(
   spec.tty = record.spec.tty;
   spec.open_stdin = record.spec.stdin_open;
   spec.stdin_once = record.spec.stdin_once;
+  spec.stdio_owner = RootOf(record);
   // The monitor is the pod's: what it uses is charged to the pod, and whatever ends the processes
   // of the daemon's service leaves it alone.
   ASSIGN_OR_RETURN(const base::UniqueFd cgroup,

@@ -10,6 +10,7 @@
 #include "lib/base/status.h"
 #include "lib/container/container.h"
 #include "lib/container/node_setup.h"
+#include "lib/sandbox/sandbox_files.h"
 #include "lib/spec/process.h"
 
 namespace berth::container {
@@ -65,13 +66,22 @@ ContainerService::~ContainerService() {
   persist_queue_.Stop();
 }
 
+// Who the container's root is on the node.
+base::Owner ContainerService::RootOf(const model::ContainerRecord& record) const {
+  const absl::StatusOr<sandbox::SandboxPtr> sandbox =
+      deps_.sandboxes.Get(record.sandbox_id.value());
+  return sandbox.ok() ? sandbox::RootOf((*sandbox)->spec) : base::Owner();
+}
+
 absl::StatusOr<runtime::OciRuntime> ContainerService::RuntimeOf(
     const model::ContainerRecord& record) const {
   ASSIGN_OR_RETURN(const runtime::Handler* handler, deps_.handlers.Get(record.runtime_handler));
   return runtime::OciRuntime(deps_.runner, *handler,
                              {.systemd_cgroup = deps_.cgroups.driver() == cgroup::Driver::kSystemd,
                               .monitor_path = monitor_path_,
-                              .scratch_dir = deps_.paths.Temporary()});
+                              .scratch_dir = deps_.paths.Temporary(),
+                              .env = {},
+                              .stdio_owner = RootOf(record)});
 }
 
 spec::ResourceLimits ContainerService::LimitsOf(const runtime::Handler& handler) {

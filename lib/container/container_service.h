@@ -34,6 +34,7 @@
 #include "lib/image/image_service.h"
 #include "lib/model/container.h"
 #include "lib/mount/mounter.h"
+#include "lib/netns/pause_launcher.h"
 #include "lib/runtime/monitor_client.h"
 #include "lib/runtime/oci_runtime.h"
 #include "lib/runtime/runtime_handlers.h"
@@ -58,6 +59,7 @@ struct ContainerDeps {
   base::EventLoop& loop;
   base::ProcessRunner& runner;
   mount::Mounter& mounter;
+  netns::PauseLauncher& pauses;
   snapshot::OverlaySnapshotter& snapshotter;
   cgroup::PodCgroups& cgroups;
   const runtime::RuntimeHandlers& handlers;
@@ -138,6 +140,7 @@ class ContainerService {
                      const VolumeLeases& volumes);
   absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx,
                                                      const model::ContainerRecord& record);
+  absl::Status MakeBundle(const model::ContainerId& id, const model::SandboxSpec& pod) const;
   // container_bundle.cc
   // Fills in what the image says (user, stop signal); returns the command, for errors.
   absl::StatusOr<std::string> WriteBundle(const base::OpContext& ctx,
@@ -179,6 +182,7 @@ class ContainerService {
   void RecoverOne(model::ContainerRecord record);
   void Adopt(const Ptr& container);
 
+  base::Owner RootOf(const model::ContainerRecord& record) const;
   absl::StatusOr<runtime::OciRuntime> RuntimeOf(const model::ContainerRecord& record) const;
   static spec::ResourceLimits LimitsOf(const runtime::Handler& handler);
   std::vector<Ptr> OfSandbox(const model::SandboxId& id) const;

@@ -87,13 +87,15 @@ std::vector<int64_t> LayersOf(const VolumeLeases& leases) {
 
 absl::Status MountVolumes(const base::OpContext& ctx, snapshot::OverlaySnapshotter& snapshotter,
                           const store::Paths& paths, const model::ContainerId& id,
-                          const VolumeLeases& leases, const std::string& option) {
+                          const VolumeLeases& leases, const VolumeOptions& options) {
   for (size_t i = 0; i < leases.size(); ++i) {
     if (!leases[i]) {
       continue;
     }
-    const absl::Status status =
-        snapshotter.MountVolume(ctx, leases[i].image().layers, paths.ImageVolume(id, i), option);
+    const absl::Status status = snapshotter.MountVolume(ctx, {.layers = leases[i].image().layers,
+                                                              .layers_view = options.layers_view,
+                                                              .target = paths.Volume(id, i),
+                                                              .option = options.option});
     if (!status.ok()) {
       return base::WithReason(status, kMountFailed);
     }
@@ -108,7 +110,7 @@ absl::Status ResolveVolumes(const store::Paths& paths, const model::ContainerId&
     if (mount.image.empty()) {
       continue;
     }
-    mount.host_path = paths.ImageVolume(id, i);
+    mount.host_path = paths.Volume(id, i);
     if (mount.image_sub_path.empty()) {
       continue;
     }
@@ -124,8 +126,9 @@ absl::Status ResolveVolumes(const store::Paths& paths, const model::ContainerId&
 absl::Status UnmountVolumes(snapshot::OverlaySnapshotter& snapshotter, const store::Paths& paths,
                             const model::ContainerRecord& record) {
   for (size_t i = 0; i < record.spec.mounts.size(); ++i) {
-    if (!record.spec.mounts[i].image.empty()) {
-      RETURN_IF_ERROR(snapshotter.UnmountVolume(paths.ImageVolume(record.id, i)));
+    const model::MountSpec& mount = record.spec.mounts[i];
+    if (!mount.image.empty() || !mount.uid_mappings.empty()) {
+      RETURN_IF_ERROR(snapshotter.UnmountVolume(paths.Volume(record.id, i)));
     }
   }
   return absl::OkStatus();

@@ -36,7 +36,7 @@ class ImageVolumesTest : public ::testing::Test {
   }
   void TearDown() override { EXPECT_TRUE(base::RemoveTree(dir_).ok()); }
 
-  std::string Volume(size_t mount) { return paths_->ImageVolume(record_.id, mount); }
+  std::string Volume(size_t mount) { return paths_->Volume(record_.id, mount); }
   static image::ImageLease Lease(std::vector<int64_t> layers) {
     auto image = std::make_shared<model::ImageRecord>();
     image->layers = std::move(layers);

@@ -16,14 +16,17 @@ struct IdMapping {
   uint32_t host_id = 0;
   uint32_t container_id = 0;
   uint32_t length = 0;
+  bool operator==(const IdMapping&) const = default;
 };
 
 struct NamespaceOptions {
   NamespaceMode network = NamespaceMode::kPod;
   NamespaceMode pid = NamespaceMode::kPod;
   NamespaceMode ipc = NamespaceMode::kPod;
-  std::string target_id;                      // container whose PID namespace is joined (kTarget)
-  NamespaceMode user = NamespaceMode::kNode;  // kPod: the mappings below; kNode: the host's
+  std::string target_id;  // container whose PID namespace is joined (kTarget)
+  // kPod: a user namespace with the maps below; kNode: the node's. Nothing: the node's for a pod,
+  // the pod's for a container.
+  std::optional<NamespaceMode> user;
   std::vector<IdMapping> uids;
   std::vector<IdMapping> gids;
 };

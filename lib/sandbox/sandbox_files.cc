@@ -5,6 +5,8 @@
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 
+#include "lib/model/id_map.h"
+
 namespace berth::sandbox {
 
 absl::StatusOr<std::string> ResolvConf(const model::DnsConfig& dns) {
@@ -28,6 +30,14 @@ absl::StatusOr<std::string> ResolvConf(const model::DnsConfig& dns) {
     text += fmt::format("options {}\n", fmt::join(dns.options, " "));
   }
   return text;
+}
+
+base::Owner RootOf(const model::SandboxSpec& spec) {
+  if (!OwnsUsers(spec)) {
+    return {};
+  }
+  return {model::IdOutside(spec.namespaces.uids, 0).value_or(0),
+          model::IdOutside(spec.namespaces.gids, 0).value_or(0)};
 }
 
 std::string EffectiveHostname(const model::SandboxSpec& spec, const model::SandboxId& id,

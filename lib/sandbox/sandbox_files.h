@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 
+#include "lib/base/beneath.h"
 #include "lib/model/sandbox.h"
 
 namespace berth::sandbox {
@@ -21,6 +22,12 @@ inline bool OwnsIpc(const model::SandboxSpec& spec) {
 inline bool SharesPid(const model::SandboxSpec& spec) {
   return spec.namespaces.pid == model::NamespaceMode::kPod;
 }
+// Whether the pod's ids are not the node's.
+inline bool OwnsUsers(const model::SandboxSpec& spec) {
+  return spec.namespaces.user == model::NamespaceMode::kPod;
+}
+// Who the pod's root is on the node.
+base::Owner RootOf(const model::SandboxSpec& spec);
 
 // Lines in the order search, nameserver, options. Empty when dns is: the node's own file is used
 // then. kInvalidArgument: an entry with a line break or NUL.

@@ -22,6 +22,15 @@ TEST(ResolvConfTest, LineBreaksAreRefused) {
   }
 }
 
+TEST(RootTest, OfAPod) {
+  model::SandboxSpec spec;
+  EXPECT_EQ(RootOf(spec), base::Owner());
+  spec.namespaces.user = model::NamespaceMode::kPod;
+  spec.namespaces.uids = {{5, 1, 10}, {100000, 0, 1}};
+  spec.namespaces.gids = {{200000, 0, 1}};
+  EXPECT_EQ(RootOf(spec), (base::Owner{100000, 200000}));
+}
+
 TEST(HostnameTest, AskedNodeOrId) {
   model::SandboxSpec spec;
   const model::SandboxId id("0123456789abcdef");

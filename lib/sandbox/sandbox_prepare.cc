@@ -1,10 +1,12 @@
-// What a pod has before its pause starts: a label and files.
+// What a pod has besides its pause: a label, files, and the layers with its own ids.
+#include <fcntl.h>
 #include <sys/mount.h>
 
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
 #include "lib/base/status.h"
+#include "lib/netns/namespace.h"
 #include "lib/sandbox/sandbox_files.h"
 #include "lib/sandbox/sandbox_service.h"
 
@@ -49,26 +51,49 @@ absl::Status SandboxService::WriteFiles(const base::OpContext& ctx,
   // Containers read these as any user; the directory itself is the daemon's alone.
   RETURN_IF_ERROR(base::WriteFile(paths.ResolvConf(record.id), resolv_conf, 0644));
   RETURN_IF_ERROR(base::WriteFile(paths.Hostname(record.id), record.hostname + "\n", 0644));
-  std::string context;
+  std::string shm_options = fmt::format("mode=1777,size={}", options_.shm_bytes);
+  if (OwnsUsers(record.spec)) {
+    const base::Owner root = RootOf(record.spec);
+    shm_options += fmt::format(",uid={},gid={}", root.uid, root.gid);
+    for (const std::string& path : {paths.ResolvConf(record.id), paths.Hostname(record.id)}) {
+      RETURN_IF_ERROR(base::GiveTo(root, AT_FDCWD, path));
+    }
+  }
   if (deps_.selinux.in_use()) {
     ASSIGN_OR_RETURN(const security::SelinuxLabels labels,
                      security::LabelsFor(record.spec.selinux, {}));
     if (!labels.mount.empty()) {
       RETURN_IF_ERROR(security::Relabel(ctx, paths.ResolvConf(record.id), labels.mount));
       RETURN_IF_ERROR(security::Relabel(ctx, paths.Hostname(record.id), labels.mount));
-      context = "," + security::ContextOption(labels.mount);
+      shm_options += "," + security::ContextOption(labels.mount);
     }
   }
   if (!OwnsIpc(record.spec)) {
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(base::MakeDirs(paths.Shm(record.id), 0700));
-  return deps_.mounter.Mount(
-      {.source = "shm",
-       .target = paths.Shm(record.id),
-       .fstype = "tmpfs",
-       .flags = MS_NOSUID | MS_NODEV | MS_NOEXEC,
-       .options = fmt::format("mode=1777,size={}{}", options_.shm_bytes, context)});
+  return deps_.mounter.Mount({.source = "shm",
+                              .target = paths.Shm(record.id),
+                              .fstype = "tmpfs",
+                              .flags = MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                              .options = shm_options});
+}
+
+// One mount for all containers of the pod, however many layers they have. Read-only: nobody may
+// change a layer, and what removes the pod's files must never remove one.
+absl::Status SandboxService::MapLayers(const model::SandboxRecord& record) {
+  if (!OwnsUsers(record.spec)) {
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const base::UniqueFd user,
+                   netns::OpenNamespace(netns::PinPath(deps_.paths.Namespaces(record.id),
+                                                       netns::NamespaceType::kUser)));
+  const std::string view = deps_.paths.LayersView(record.id);
+  RETURN_IF_ERROR(base::MakeDirs(view, 0700));
+  return deps_.mounter.MountIdMapped({.source = deps_.paths.Layers(),
+                                      .target = view,
+                                      .user_namespace_fd = user.get(),
+                                      .read_only = true});
 }
 
 }  // namespace berth::sandbox

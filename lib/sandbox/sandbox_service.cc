@@ -42,7 +42,8 @@ SandboxService::SandboxService(SandboxDeps deps, SandboxOptions options)
     : deps_(deps),
       options_(std::move(options)),
       index_("pod sandbox"),
-      networks_(deps_.networks, deps_.invoker) {}
+      networks_(deps_.networks, deps_.invoker),
+      user_namespaces_(deps_.paths, deps_.mounter, deps_.pauses, deps_.snapshotter) {}
 
 SandboxService::~SandboxService() {
   for (const Ptr& sandbox : index_.All()) {
@@ -108,6 +109,10 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandb
   pause_spec.new_net = pause_spec.new_uts = OwnsNetwork(spec);
   pause_spec.new_ipc = OwnsIpc(spec);
   pause_spec.new_pid = SharesPid(spec);
+  if (OwnsUsers(spec)) {
+    RETURN_IF_ERROR(user_namespaces_.ForPods());
+    pause_spec.user = {spec.namespaces.uids, spec.namespaces.gids};
+  }
   pause_spec.hostname = pause_spec.new_uts ? record.hostname : "";
   pause_spec.sysctls = spec.sysctls;
   // Containers see the pause where they share its processes, and may look at their own kind only.
@@ -151,6 +156,7 @@ absl::Status SandboxService::Create(const base::OpContext& ctx, const Ptr& sandb
   record.pause_start = pause.start_time;
   RETURN_IF_ERROR(deps_.records.Put(record));
   RETURN_IF_ERROR(pause.Release());
+  RETURN_IF_ERROR(MapLayers(record));
 
   RETURN_IF_ERROR(ConnectAndPlace(ctx, record));
   record.state = model::SandboxState::kReady;
@@ -185,6 +191,9 @@ absl::Status SandboxService::TearDown(const base::OpContext& ctx, model::Sandbox
   }
   Keep(first, deps_.cgroups.Destroy(ctx, record.spec.cgroup_parent, record.id.value()));
   Keep(first, deps_.mounter.Unmount(deps_.paths.Shm(record.id), /*detach=*/true));
+  if (OwnsUsers(record.spec)) {
+    Keep(first, deps_.mounter.Unmount(deps_.paths.LayersView(record.id), /*detach=*/true));
+  }
   if (first.ok()) {
     first = base::RemoveTree(deps_.paths.SandboxState(record.id));
   }

@@ -30,6 +30,7 @@
 #include "lib/mount/mounter.h"
 #include "lib/netns/pause_launcher.h"
 #include "lib/sandbox/pod_networks.h"
+#include "lib/sandbox/user_namespaces.h"
 #include "lib/security/selinux.h"
 #include "lib/store/paths.h"
 #include "lib/store/record_store.h"
@@ -43,6 +44,7 @@ struct SandboxDeps {
   store::RecordStore& records;
   base::EventLoop& loop;
   mount::Mounter& mounter;
+  snapshot::OverlaySnapshotter& snapshotter;
   netns::PauseLauncher& pauses;
   cgroup::PodCgroups& cgroups;
   cni::NetworkConfigs& networks;
@@ -75,8 +77,9 @@ class SandboxService {
   // Makes a pod and returns its id. A pod of the same name (FullName) that exists is returned as it
   // is; one being made is waited for; what an earlier failed request could not undo is removed
   // first. Errors leave nothing behind: kInvalidArgument (sysctls, hostname, cgroup parent, ports),
-  // kUnavailable (no network), those of plugins and system calls. Where that cannot be, the rest is
-  // listed (CREATING, which the CRI shows as not ready), so that Remove can try again.
+  // kUnavailable (no network), kFailedPrecondition (no user namespaces here), those of plugins and
+  // system calls. Where that cannot be, the rest is listed (CREATING, which the CRI shows as not
+  // ready), so that Remove can try again.
   absl::StatusOr<model::SandboxId> Run(const base::OpContext& ctx, model::SandboxSpec spec);
 
   // Takes the network down and ends the pause. Idempotent; unknown id: OK. When a plugin's DEL
@@ -90,6 +93,9 @@ class SandboxService {
   absl::Status UpdateResources(const std::string& id, const model::Resources& overhead,
                                const model::Resources& resources);
 
+  // What this node can do for pods that ask for a user namespace.
+  UserNamespaces& user_namespaces() { return user_namespaces_; }
+
   // Full id or unique prefix. kNotFound; kInvalidArgument when ambiguous or empty.
   absl::StatusOr<SandboxPtr> Get(const std::string& id) const;
   // Newest first, without those being made.
@@ -102,6 +108,7 @@ class SandboxService {
   absl::Status ChooseLabel(model::SandboxSpec& spec);
   absl::Status Create(const base::OpContext& ctx, const Ptr& sandbox);
   absl::Status WriteFiles(const base::OpContext& ctx, const model::SandboxRecord& record);
+  absl::Status MapLayers(const model::SandboxRecord& record);
   absl::Status ConnectAndPlace(const base::OpContext& ctx, model::SandboxRecord& record);
   bool UndoHalfMade(const base::OpContext& ctx, model::SandboxRecord& record);
   absl::Status TearDown(const base::OpContext& ctx, model::SandboxRecord& record);
@@ -111,6 +118,7 @@ class SandboxService {
   const SandboxOptions options_;
   base::IdIndex<Sandbox> index_;
   PodNetworks networks_;
+  UserNamespaces user_namespaces_;
 };
 
 }  // namespace berth::sandbox

@@ -13,6 +13,7 @@
 
 #include "lib/base/file.h"
 #include "lib/mount/syscall_mounter.h"
+#include "lib/mount/testing/mapped_ids.h"
 #include "lib/snapshot/overlay_snapshotter.h"
 
 namespace berth::snapshot {
@@ -169,8 +170,8 @@ TEST_F(OverlayMountTest, ROOT_AVolumeIsForReadingOnly) {
   File(Layer(1) + "/f", "1");
   File(Layer(2) + "/g", "2");
   for (const std::vector<LayerNumber>& layers : {std::vector<LayerNumber>{}, {1}, {2, 1}}) {
-    const absl::Status status =
-        snapshotter_->MountVolume(base::OpContext::Background(), layers, target_);
+    const absl::Status status = snapshotter_->MountVolume(base::OpContext::Background(),
+                                                          {.layers = layers, .target = target_});
     ASSERT_TRUE(status.ok()) << status;
     EXPECT_EQ(base::ListDir(target_)->size(), layers.size());
     struct statfs fs;
@@ -181,8 +182,58 @@ TEST_F(OverlayMountTest, ROOT_AVolumeIsForReadingOnly) {
     ASSERT_TRUE(snapshotter_->UnmountVolume(target_).ok());
     EXPECT_TRUE(base::ListDir(target_)->empty());
   }
-  EXPECT_TRUE(
-      absl::IsNotFound(snapshotter_->MountVolume(base::OpContext::Background(), {7}, target_)));
+  EXPECT_TRUE(absl::IsNotFound(snapshotter_->MountVolume(base::OpContext::Background(),
+                                                         {.layers = {7}, .target = target_})));
+}
+
+TEST_F(OverlayMountTest, ROOT_AViewOfTheLayersWithMappedIds) {
+  File(Layer(1) + "/f", "1");
+  File(Layer(2) + "/g", "2");
+  ASSERT_EQ(::chown((snapshotter_->LayerPath(1) + "/f").c_str(), 7, 8), 0);
+  const std::string view = dir_ + "/view";
+  ASSERT_TRUE(base::MakeDirs(view).ok());
+  const base::UniqueFd user = mount::MapIds();
+  const absl::Status mapped = mounter_.MountIdMapped({.source = dir_ + "/layers",
+                                                      .target = view,
+                                                      .user_namespace_fd = user.get(),
+                                                      .read_only = true});
+  if (absl::IsUnimplemented(mapped)) {
+    GTEST_SKIP() << "tmpfs has no id-mapped mounts before Linux 6.3: " << mapped;
+  }
+  ASSERT_TRUE(mapped.ok()) << mapped;
+  const auto owner = [](const std::string& path) {
+    struct stat st = {};
+    EXPECT_EQ(::lstat(path.c_str(), &st), 0) << path;
+    return std::pair(st.st_uid, st.st_gid);
+  };
+  constexpr uid_t kRoot = mount::kMappedRoot;
+  for (const std::vector<LayerNumber>& layers : {std::vector<LayerNumber>{}, {1}, {2, 1}}) {
+    RootfsSpec spec = {.layers = layers,
+                       .layers_view = view,
+                       .upper = fmt::format("{}/c{}/upper", dir_, layers.size()),
+                       .work = fmt::format("{}/c{}/work", dir_, layers.size()),
+                       .target = target_};
+    const absl::Status status = snapshotter_->MountRootfs(base::OpContext::Background(), spec);
+    ASSERT_TRUE(status.ok()) << status;
+    EXPECT_EQ(owner(spec.upper), std::pair(kRoot, kRoot));
+    EXPECT_EQ(owner(target_), std::pair(kRoot, kRoot));
+    if (!layers.empty()) {
+      EXPECT_EQ(owner(target_ + "/f"), std::pair(kRoot + 7, kRoot + 8));
+      ASSERT_EQ(::chmod((target_ + "/f").c_str(), 0600), 0);
+      EXPECT_EQ(owner(spec.upper + "/f"), std::pair(kRoot + 7, kRoot + 8));
+      EXPECT_EQ(owner(snapshotter_->LayerPath(1) + "/f"), std::pair(7u, 8u));
+    }
+    ASSERT_TRUE(snapshotter_->UnmountRootfs(target_).ok());
+    // The same to read only.
+    spec.upper.clear();
+    ASSERT_TRUE(snapshotter_->MountVolume(base::OpContext::Background(), spec).ok());
+    EXPECT_EQ(owner(target_), std::pair(kRoot, kRoot));
+    ASSERT_TRUE(snapshotter_->UnmountVolume(target_).ok());
+  }
+  // What an overlay stands on is its own: the view may go before it.
+  ASSERT_TRUE(Mount({1}).ok());
+  ASSERT_TRUE(mounter_.Unmount(view, false).ok());
+  EXPECT_EQ(Content("f"), "1");
 }
 
 TEST_F(OverlayMountTest, ROOT_ReadOnlyWithAWritableLayer) {

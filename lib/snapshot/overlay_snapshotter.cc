@@ -140,6 +140,10 @@ absl::StatusOr<std::string> OverlaySnapshotter::LowerDirs(
   return lower.empty() ? std::to_string(kEmptyLayer) : lower;
 }
 
+const std::string& OverlaySnapshotter::ViewOf(const RootfsSpec& spec) const {
+  return spec.layers_view.empty() ? layers_path_ : spec.layers_view;
+}
+
 absl::Status OverlaySnapshotter::PrepareWritable(const RootfsSpec& spec) const {
   RETURN_IF_ERROR(base::MakeDirs(spec.work, 0700));
   if (base::PathExists(spec.upper)) {
@@ -147,7 +151,8 @@ absl::Status OverlaySnapshotter::PrepareWritable(const RootfsSpec& spec) const {
   }
   RETURN_IF_ERROR(base::MakeDirs(spec.upper, 0700));
   struct stat st;
-  const std::string top = LayerPath(spec.layers.empty() ? kEmptyLayer : spec.layers.front());
+  const std::string top =
+      fmt::format("{}/{}", ViewOf(spec), spec.layers.empty() ? kEmptyLayer : spec.layers.front());
   if (::stat(top.c_str(), &st) != 0 || ::lchown(spec.upper.c_str(), st.st_uid, st.st_gid) != 0 ||
       ::chmod(spec.upper.c_str(), st.st_mode & 07777) != 0) {
     return base::ErrnoStatus(errno, fmt::format("prepare '{}' like '{}'", spec.upper, top));
@@ -158,12 +163,12 @@ absl::Status OverlaySnapshotter::PrepareWritable(const RootfsSpec& spec) const {
 // Without a writable layer overlayfs wants two directories at least, and different ones: an image
 // without layers is a bind of the one empty directory.
 absl::StatusOr<mount::MountRequest> OverlaySnapshotter::ReadOnlyRequest(
-    const std::vector<LayerNumber>& layers) const {
-  ASSIGN_OR_RETURN(const std::string lower, LowerDirs(layers));
+    const RootfsSpec& spec) const {
+  ASSIGN_OR_RETURN(const std::string lower, LowerDirs(spec.layers));
   mount::MountRequest request;
   request.flags = MS_RDONLY;
   if (lower == "0") {
-    request.source = LayerPath(kEmptyLayer);
+    request.source = fmt::format("{}/{}", ViewOf(spec), kEmptyLayer);
     request.flags |= MS_BIND;
     return request;
   }
@@ -171,7 +176,7 @@ absl::StatusOr<mount::MountRequest> OverlaySnapshotter::ReadOnlyRequest(
   request.source = "overlay";
   request.fstype = "overlay";
   request.options = fmt::format("lowerdir={}{},{}", lower, is_single ? ":0" : "", kSafeOptions);
-  request.working_directory = layers_path_;
+  request.working_directory = ViewOf(spec);
   return request;
 }
 
@@ -198,7 +203,7 @@ absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const R
   const auto attempt = [&]() -> absl::Status {
     RETURN_IF_ERROR(ctx.Check());
     if (spec.upper.empty()) {
-      ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(spec.layers));
+      ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(spec));
       return MountAt(std::move(request), spec.target, spec.option);
     }
     ASSIGN_OR_RETURN(const std::string lower, LowerDirs(spec.layers));
@@ -210,22 +215,20 @@ absl::Status OverlaySnapshotter::MountRootfs(const base::OpContext& ctx, const R
     request.options =
         fmt::format("lowerdir={},upperdir={},workdir={},{}{}", lower, Quote(spec.upper),
                     Quote(spec.work), kSafeOptions, spec.is_volatile ? ",volatile" : "");
-    request.working_directory = layers_path_;
+    request.working_directory = ViewOf(spec);
     return MountAt(std::move(request), spec.target, spec.option);
   };
   return base::Annotate(attempt(), fmt::format("mount root filesystem at '{}'", spec.target));
 }
 
-absl::Status OverlaySnapshotter::MountVolume(const base::OpContext& ctx,
-                                             const std::vector<LayerNumber>& layers,
-                                             const std::string& target, const std::string& option) {
+absl::Status OverlaySnapshotter::MountVolume(const base::OpContext& ctx, const RootfsSpec& spec) {
   const auto attempt = [&]() -> absl::Status {
     RETURN_IF_ERROR(ctx.Check());
-    ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(layers));
+    ASSIGN_OR_RETURN(mount::MountRequest request, ReadOnlyRequest(spec));
     request.flags |= MS_NOSUID | MS_NODEV | MS_NOEXEC;
-    return MountAt(std::move(request), target, option);
+    return MountAt(std::move(request), spec.target, spec.option);
   };
-  return base::Annotate(attempt(), fmt::format("mount image volume at '{}'", target));
+  return base::Annotate(attempt(), fmt::format("mount image volume at '{}'", spec.target));
 }
 
 absl::Status OverlaySnapshotter::Unmount(const std::string& target) {

@@ -31,6 +31,9 @@ using LayerNumber = int64_t;
 
 struct RootfsSpec {
   std::vector<LayerNumber> layers;  // top first; may be empty
+  // Another mount of the directory of layers, an id-mapped one: the files of the layers have the
+  // owners that they have there. Empty: the directory itself.
+  std::string layers_view = {};
   // Absolute directories, made if absent. Both empty: the root filesystem is read-only and nothing
   // can be written.
   std::string upper;
@@ -73,15 +76,16 @@ class OverlaySnapshotter {
   absl::Status Sync();
 
   // Mounts the root filesystem. The new root directory has the owner and mode of the top layer's.
+  // A view of the layers needs Linux 5.19.
   // kNotFound: a layer is missing; kOutOfRange: too many layers (some 450 fit).
   absl::Status MountRootfs(const base::OpContext& ctx, const RootfsSpec& spec);
   // Unmounts it (detached when busy); absent or not mounted is OK. The directory stays.
   absl::Status UnmountRootfs(const std::string& target);
 
   // Mounts an image's content for a container to read: read-only, and no device, setuid bit or
-  // program in it works. `target` and `option` as in RootfsSpec. Errors as MountRootfs.
-  absl::Status MountVolume(const base::OpContext& ctx, const std::vector<LayerNumber>& layers,
-                           const std::string& target, const std::string& option = {});
+  // program in it works. Of `spec` it takes layers, layers_view, target and option. Errors as
+  // MountRootfs.
+  absl::Status MountVolume(const base::OpContext& ctx, const RootfsSpec& spec);
   // As UnmountRootfs.
   absl::Status UnmountVolume(const std::string& target);
 
@@ -90,9 +94,10 @@ class OverlaySnapshotter {
   static absl::StatusOr<Usage> MeasureTree(const base::OpContext& ctx, const std::string& path);
 
  private:
+  const std::string& ViewOf(const RootfsSpec& spec) const;
   absl::Status PrepareWritable(const RootfsSpec& spec) const;
   absl::StatusOr<std::string> LowerDirs(const std::vector<LayerNumber>& layers) const;
-  absl::StatusOr<mount::MountRequest> ReadOnlyRequest(const std::vector<LayerNumber>& layers) const;
+  absl::StatusOr<mount::MountRequest> ReadOnlyRequest(const RootfsSpec& spec) const;
   absl::Status MountAt(mount::MountRequest request, const std::string& target,
                        const std::string& option);
   absl::Status Unmount(const std::string& target);

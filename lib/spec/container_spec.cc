@@ -8,6 +8,7 @@
 #include "nlohmann/json.hpp"
 
 #include "lib/base/status.h"
+#include "lib/model/id_map.h"
 #include "lib/spec/annotations.h"
 #include "lib/spec/exec_cpu.h"
 #include "lib/spec/linux_section.h"
@@ -24,11 +25,33 @@ using Json = nlohmann::json;
 constexpr char kOciVersion[] = "1.0.2";
 constexpr size_t kMaxImageVolumes = 1024;
 
+// Who is not in the pod's user namespace cannot be in its containers.
+absl::Status CheckUser(const model::ContainerUser& user, const model::NamespaceOptions& pod) {
+  if (pod.user != model::NamespaceMode::kPod) {
+    return absl::OkStatus();
+  }
+  const auto check = [](const char* what, int64_t id, const std::vector<model::IdMapping>& map) {
+    return model::FindMapping(map, id) != nullptr
+               ? absl::OkStatus()
+               : absl::InvalidArgumentError(
+                     fmt::format("{} {} is not in the pod's user namespace, which has {} (see "
+                                 "run_as_user, run_as_group, supplemental_groups and the image's "
+                                 "user)",
+                                 what, id, model::IdRanges(map)));
+  };
+  RETURN_IF_ERROR(check("user", user.uid, pod.uids));
+  RETURN_IF_ERROR(check("group", user.gid, pod.gids));
+  for (const int64_t group : user.supplemental_groups) {
+    RETURN_IF_ERROR(check("supplemental group", group, pod.gids));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSupported(const SpecInputs& inputs) {
   if (inputs.container.security.privileged && !inputs.sandbox.spec.privileged) {
     return absl::InvalidArgumentError("a privileged container needs a privileged pod");
   }
-  return absl::OkStatus();
+  return CheckUser(inputs.user, inputs.sandbox.spec.namespaces);
 }
 
 // "K=V" in the place of an earlier K, else at the end.

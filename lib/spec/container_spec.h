@@ -10,10 +10,8 @@
 //   BuildContainerSpec                                    pure
 //   PrepareRootfs                      (rootfs.h)         makes SpecOutput::rootfs_dirs
 //
-// Errors: kInvalidArgument: the request contradicts itself or cannot be met here, naming the field;
-// kUnimplemented: it asks for what this build does not do (id-mapped mounts without the runtime's
-// help). Nothing is ignored silently: what is met only in part
-// (clamped) is in SpecOutput::warnings.
+// Errors: kInvalidArgument: the request contradicts itself or cannot be met here, naming the field.
+// Nothing is ignored silently: what is met only in part (clamped) is in SpecOutput::warnings.
 // Threads: pure. Limits: those of the request, and of process.h.
 // Source: OCI runtime-spec 1.0.2 config.md, config-linux.md; CRI v1 ContainerConfig.
 #pragma once
@@ -51,14 +49,13 @@ struct PodFiles {
 
 // What the chosen OCI runtime and this kernel can do together.
 struct RuntimeAbilities {
-  bool recursive_readonly_mounts =
-      false;                     // mount option "rro" (runc >= 1.1, crun >= 1.4; Linux >= 5.12)
-  bool idmapped_mounts = false;  // uidMappings of mounts (runtime-spec 1.1)
+  // Mount option "rro" (runc >= 1.1, crun >= 1.4; Linux >= 5.12).
+  bool recursive_readonly_mounts = false;
 };
 
 struct SpecInputs {
   // Borrowed for the call. The mounts are prepared: each one's host_path is what to mount, also
-  // that of an image.
+  // that of an image; ids are mapped there already, if at all.
   const model::ContainerSpec& container;
   const model::SandboxRecord& sandbox;
   const oci::ImageConfig& image;

@@ -21,6 +21,7 @@ using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Json = nlohmann::json;
 using model::NamespaceMode;
 
@@ -65,7 +66,7 @@ struct World {
                         .shm = "/run/berth/p/shm",
                         .containerenv = "/run/berth/p/containerenv"};
     inputs.capabilities = {kDefaultCaps, "CAP_KILL"};
-    inputs.abilities = {.recursive_readonly_mounts = true, .idmapped_mounts = false};
+    inputs.abilities = {.recursive_readonly_mounts = true};
     inputs.daemon_dirs = {"/var/lib/berth", "/run/berth"};
     change(inputs);
     return inputs;
@@ -79,6 +80,17 @@ struct World {
   model::ContainerUser user = {.uid = 0, .gid = 0, .supplemental_groups = {0}, .home = "/root"};
   std::function<void(SpecInputs&)> change = [](SpecInputs&) {};
 };
+
+void UserNamespace(model::NamespaceOptions& options) {
+  options.user = NamespaceMode::kPod;
+  options.uids = {{100000, 0, 65536}};
+  options.gids = {{200000, 0, 1000}};
+}
+
+void InUserNamespace(World& world) {
+  UserNamespace(world.sandbox.spec.namespaces);
+  world.change = [](SpecInputs& inputs) { inputs.namespaces.user = "/ns/user"; };
+}
 
 void Privileged(World& world) {
   world.sandbox.spec.privileged = true;
@@ -233,13 +245,19 @@ const std::vector<Case>& Cases() {
          w.sandbox.spec.namespaces.user = NamespaceMode::kPod;
          w.sandbox.spec.namespaces.uids = {{100000, 0, 65536}};
          w.sandbox.spec.namespaces.gids = {{200000, 0, 65536}};
+         w.container.security.namespaces.user = NamespaceMode::kPod;
+         w.container.security.namespaces.uids = w.sandbox.spec.namespaces.uids;
+         w.container.security.namespaces.gids = w.sandbox.spec.namespaces.gids;
+         // Its ids are mapped there, on the node's side.
          w.container.mounts = {{.container_path = "/data",
-                                .host_path = "/mnt/data",
+                                .host_path = "/run/berth/containers/c/volumes/0",
                                 .uid_mappings = {{100000, 0, 65536}},
                                 .gid_mappings = {{200000, 0, 65536}}}};
          w.change = [](SpecInputs& inputs) {
            inputs.namespaces.user = "/run/berth/ns/p/user";
-           inputs.abilities.idmapped_mounts = true;
+           inputs.devices = {{.host = {.path = "/dev/kvm", .major = 10, .minor = 232, .mode = 0660},
+                              .container_path = "/dev/virt",
+                              .access = "rw"}};
          };
        }},
       {"tty", [](World& w) { w.container.tty = true; }},
@@ -398,8 +416,7 @@ TEST(BuildContainerSpec, PodSharesNoProcessNamespace) {
 TEST(BuildContainerSpec, UnmaskedOnlyInUserNamespace) {
   World world;
   EXPECT_TRUE(Json::parse(world.Build()->config_json)["linux"].contains("maskedPaths"));
-  world.sandbox.spec.namespaces.user = NamespaceMode::kPod;
-  world.change = [](SpecInputs& inputs) { inputs.namespaces.user = "/ns/user"; };
+  InUserNamespace(world);
   const Json config = Json::parse(world.Build()->config_json);
   EXPECT_FALSE(config["linux"].contains("maskedPaths"));
   EXPECT_FALSE(config["linux"].contains("readonlyPaths"));
@@ -407,15 +424,23 @@ TEST(BuildContainerSpec, UnmaskedOnlyInUserNamespace) {
 
 TEST(BuildContainerSpec, HostSysInUserNamespaceWithHostNetwork) {
   World world;
-  world.sandbox.spec.namespaces.user = NamespaceMode::kPod;
+  InUserNamespace(world);
   world.sandbox.spec.namespaces.network = NamespaceMode::kNode;
-  world.change = [](SpecInputs& inputs) { inputs.namespaces.user = "/ns/user"; };
   const Json config = Json::parse(world.Build()->config_json);
   for (const Json& mount : config["mounts"]) {
     if (mount["destination"] == "/sys") {
       EXPECT_EQ(mount["type"], "bind");
+      EXPECT_THAT(mount["options"], Contains("rprivate")) << "or its cgroups get onto the node's";
     }
   }
+}
+
+TEST(BuildContainerSpec, ASmallUserNamespaceHasNoGroupOfTerminals) {
+  World world;
+  InUserNamespace(world);
+  EXPECT_THAT(world.Build()->config_json, HasSubstr("gid=5"));
+  world.sandbox.spec.namespaces.gids[0].length = 5;
+  EXPECT_THAT(world.Build()->config_json, Not(HasSubstr("gid=5")));
 }
 
 struct Refusal {
@@ -427,7 +452,6 @@ struct Refusal {
 
 TEST(BuildContainerSpec, Refusals) {
   constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-  constexpr auto kUnimplemented = absl::StatusCode::kUnimplemented;
   const auto mount = [](std::function<void(model::MountSpec&)> change) {
     return [change](World& w) {
       w.container.mounts = {{.container_path = "/data", .host_path = "/mnt"}};
@@ -460,14 +484,6 @@ TEST(BuildContainerSpec, Refusals) {
          m.options = {"exec"};
        }),
        kInvalid, "mount_options 'exec' is not supported"},
-      {"idmap", mount([](model::MountSpec& m) {
-         m.uid_mappings = m.gid_mappings = {{1, 0, 1}};
-       }),
-       kUnimplemented, "cannot map the ids"},
-      {"half idmap", mount([](model::MountSpec& m) {
-         m.gid_mappings = {{1, 0, 1}};
-       }),
-       kInvalid, "given together"},
       {"no host path", mount([](model::MountSpec& m) { m.host_path = ""; }), kInvalid,
        "host path '' is not an absolute path"},
       {"relative", mount([](model::MountSpec& m) { m.container_path = "data"; }), kInvalid,
@@ -510,8 +526,54 @@ TEST(BuildContainerSpec, Refusals) {
        kInvalid, "no network namespace"},
       {"no ipc", [](World& w) { w.change = [](SpecInputs& i) { i.namespaces.ipc.clear(); }; },
        kInvalid, "no ipc namespace"},
-      {"no userns", [](World& w) { w.sandbox.spec.namespaces.user = NamespaceMode::kPod; },
-       kInvalid, "no user namespace"},
+      {"user namespace in a pod without",
+       [](World& w) { UserNamespace(w.container.security.namespaces); }, kInvalid,
+       "userns_options is not the same as the pod's"},
+      {"node's users in a pod with a user namespace",
+       [](World& w) {
+         InUserNamespace(w);
+         w.container.security.namespaces.user = NamespaceMode::kNode;
+       },
+       kInvalid, "userns_options is not the same as the pod's"},
+      {"other maps than the pod's",
+       [](World& w) {
+         InUserNamespace(w);
+         UserNamespace(w.container.security.namespaces);
+         w.container.security.namespaces.gids[0].length = 7;
+       },
+       kInvalid, "userns_options is not the same as the pod's"},
+      {"node's processes in a user namespace",
+       [](World& w) {
+         InUserNamespace(w);
+         w.container.security.namespaces.pid = NamespaceMode::kNode;
+       },
+       kInvalid, "namespace_options.pid is NODE, which the pod's user namespace"},
+      {"user outside the map",
+       [](World& w) {
+         InUserNamespace(w);
+         w.user.uid = 65536;
+       },
+       kInvalid, "user 65536 is not in the pod's user namespace, which has 0-65535 ("},
+      {"group outside the map",
+       [](World& w) {
+         InUserNamespace(w);
+         w.user.gid = 1000;
+       },
+       kInvalid, "group 1000 is not in the pod's user namespace, which has 0-999 ("},
+      {"supplemental group outside the map",
+       [](World& w) {
+         InUserNamespace(w);
+         w.user.supplemental_groups = {0, 1000};
+       },
+       kInvalid, "supplemental group 1000 is not in the pod's user namespace"},
+      {"out of a user namespace",
+       [mount](World& w) {
+         InUserNamespace(w);
+         mount([](model::MountSpec& m) { m.propagation = P::kBidirectional; })(w);
+       },
+       kInvalid, "mount on '/data': bidirectional propagation is not possible"},
+      {"no userns", [](World& w) { UserNamespace(w.sandbox.spec.namespaces); }, kInvalid,
+       "no user namespace"},
       {"no target", [](World& w) { w.container.security.namespaces.pid = NamespaceMode::kTarget; },
        kInvalid, "not running"},
       {"masked", [](World& w) { w.container.security.masked_paths = {"proc"}; }, kInvalid,

@@ -85,6 +85,22 @@ absl::Status AddPidNamespace(const SpecInputs& inputs, Json& list,
   return absl::OkStatus();
 }
 
+absl::Status CheckUserNamespace(const model::NamespaceOptions& own,
+                                const model::NamespaceOptions& pod) {
+  const NamespaceMode of_pod = pod.user.value_or(NamespaceMode::kNode);
+  const bool is_same =
+      !own.user.has_value() || (own.user == of_pod && own.uids == pod.uids && own.gids == pod.gids);
+  if (!is_same) {
+    return absl::InvalidArgumentError(
+        "namespace_options.userns_options is not the same as the pod's");
+  }
+  if (of_pod == NamespaceMode::kPod && own.pid == NamespaceMode::kNode) {
+    return absl::InvalidArgumentError(
+        "namespace_options.pid is NODE, which the pod's user namespace does not allow");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Json> BuildNamespaces(const SpecInputs& inputs, std::vector<std::string>& warnings) {
   const model::NamespaceOptions& pod = inputs.sandbox.spec.namespaces;
   const model::NamespaceOptions& own = inputs.container.security.namespaces;
@@ -98,6 +114,7 @@ absl::StatusOr<Json> BuildNamespaces(const SpecInputs& inputs, std::vector<std::
     return absl::InvalidArgumentError(
         "namespace_options.ipc is NODE, but the pod has an IPC namespace of its own");
   }
+  RETURN_IF_ERROR(CheckUserNamespace(own, pod));
   Json list = Json::array();
   list.push_back(Namespace("mount", ""));
   if (pod.network != NamespaceMode::kNode) {
@@ -160,18 +177,18 @@ Json RenderRdt(const model::IntelRdt& rdt) {
   return json;
 }
 
+bool HasAllDevices(const SpecInputs& inputs) {
+  return inputs.container.security.privileged && !inputs.privileged_without_host_devices;
+}
+
 // Sets `devices` and the rules of the device cgroup. The runtimes add the usual ones (null, zero,
 // ...) themselves.
 void AddDevices(const SpecInputs& inputs, Json& linux, Json& resources) {
-  const bool all = inputs.container.security.privileged && !inputs.privileged_without_host_devices;
+  const bool all = HasAllDevices(inputs);
   Json devices = Json::array();
   Json rules = Json::array();
   rules.push_back({{"allow", all}, {"access", "rwm"}});
-  std::set<std::string> taken;
-  for (const Device& device : inputs.devices) {
-    if (!taken.insert(device.container_path).second) {
-      continue;
-    }
+  for (const Device& device : ContainerDevices(inputs)) {
     devices.push_back(RenderDevice(device.host, device.container_path));
     const bool has_numbers = device.host.type != 'p';
     if (!all && has_numbers && !device.access.empty()) {
@@ -182,12 +199,8 @@ void AddDevices(const SpecInputs& inputs, Json& linux, Json& resources) {
                        {"access", device.access}});
     }
   }
-  for (const HostDevice& device : all ? inputs.host_devices : std::vector<HostDevice>()) {
-    if (taken.insert(device.path).second) {
-      devices.push_back(RenderDevice(device, device.path));
-    }
-  }
-  if (!devices.empty()) {
+  // In a user namespace they are mounts.
+  if (!devices.empty() && inputs.sandbox.spec.namespaces.user != NamespaceMode::kPod) {
     linux["devices"] = std::move(devices);
   }
   resources["devices"] = std::move(rules);
@@ -236,6 +249,24 @@ absl::Status AddHiddenPaths(const SpecInputs& inputs, Json& linux) {
 }
 
 }  // namespace
+
+std::vector<Device> ContainerDevices(const SpecInputs& inputs) {
+  std::vector<Device> devices;
+  std::set<std::string> taken;
+  for (const Device& device : inputs.devices) {
+    if (taken.insert(device.container_path).second) {
+      devices.push_back(device);
+    }
+  }
+  if (HasAllDevices(inputs)) {
+    for (const HostDevice& device : inputs.host_devices) {
+      if (taken.insert(device.path).second) {
+        devices.push_back({.host = device, .container_path = device.path, .access = ""});
+      }
+    }
+  }
+  return devices;
+}
 
 absl::StatusOr<Json> BuildLinux(const SpecInputs& inputs, Json resources,
                                 const std::string& rootfs_propagation,

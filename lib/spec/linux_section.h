@@ -11,6 +11,10 @@
 
 namespace berth::spec {
 
+// The devices of the request, and for privileged containers those of the host, one for each path in
+// the container. Made as nodes, or in a user namespace, mounted.
+std::vector<Device> ContainerDevices(const SpecInputs& inputs);
+
 // Without `seccomp`, which is text already. `resources`: BuildResources's. `rootfs_propagation`:
 // PlanMounts's.
 absl::StatusOr<nlohmann::json> BuildLinux(const SpecInputs& inputs, nlohmann::json resources,

@@ -1,6 +1,7 @@
 #include "lib/spec/mounts.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <iterator>
 #include <utility>
 #include <vector>
@@ -9,6 +10,8 @@
 #include "fmt/format.h"
 
 #include "lib/base/status.h"
+#include "lib/model/id_map.h"
+#include "lib/spec/linux_section.h"
 #include "lib/spec/text.h"
 
 namespace berth::spec {
@@ -19,46 +22,51 @@ using model::MountPropagation;
 using model::NamespaceMode;
 
 constexpr size_t kMaxMounts = 4096;
+constexpr int kTtyGroup = 5;
 
 struct Entry {
   std::string destination, type, source;
   std::vector<std::string> options;
-  std::vector<model::IdMapping> uid_mappings, gid_mappings;
 };
 
 Entry Bind(std::string source, std::string destination, std::vector<std::string> options) {
   options.insert(options.begin(), "bind");
-  return {std::move(destination), "bind", std::move(source), std::move(options), {}, {}};
+  return {std::move(destination), "bind", std::move(source), std::move(options)};
+}
+
+bool HasUserNamespace(const SpecInputs& inputs) {
+  return inputs.sandbox.spec.namespaces.user == NamespaceMode::kPod;
+}
+
+// Of terminals; a group that is not in the pod's user namespace cannot be named.
+std::vector<std::string> DevptsOptions(const SpecInputs& inputs) {
+  std::vector<std::string> options = {"nosuid", "noexec", "newinstance", "ptmxmode=0666",
+                                      "mode=0620"};
+  if (!HasUserNamespace(inputs) ||
+      model::FindMapping(inputs.sandbox.spec.namespaces.gids, kTtyGroup) != nullptr) {
+    options.push_back(fmt::format("gid={}", kTtyGroup));
+  }
+  return options;
 }
 
 void AddKernelFileSystems(const SpecInputs& inputs, std::vector<Entry>& entries) {
   const model::NamespaceOptions& pod = inputs.sandbox.spec.namespaces;
   const bool privileged = inputs.container.security.privileged;
   const std::string write = privileged ? "rw" : "ro";
-  entries.push_back({"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}, {}, {}});
+  entries.push_back({"/proc", "proc", "proc", {"nosuid", "noexec", "nodev"}});
   entries.push_back(
-      {"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}, {}, {}});
-  entries.push_back({"/dev/pts",
-                     "devpts",
-                     "devpts",
-                     {"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"},
-                     {},
-                     {}});
-  entries.push_back({"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}, {}, {}});
+      {"/dev", "tmpfs", "tmpfs", {"nosuid", "strictatime", "mode=755", "size=65536k"}});
+  entries.push_back({"/dev/pts", "devpts", "devpts", DevptsOptions(inputs)});
+  entries.push_back({"/dev/mqueue", "mqueue", "mqueue", {"nosuid", "noexec", "nodev"}});
   // sysfs shows the network namespace it is mounted in, and only that one's user namespace may
   // mount it.
-  if (pod.network == NamespaceMode::kNode && pod.user == NamespaceMode::kPod) {
-    entries.push_back(
-        {"/sys", "bind", "/sys", {"rbind", "nosuid", "noexec", "nodev", write}, {}, {}});
+  if (pod.network == NamespaceMode::kNode && HasUserNamespace(inputs)) {
+    entries.push_back({"/sys", "bind", "/sys", {"rbind", "nosuid", "noexec", "nodev", write}});
   } else {
-    entries.push_back({"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", write}, {}, {}});
+    entries.push_back({"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", write}});
   }
-  entries.push_back({"/sys/fs/cgroup",
-                     "cgroup",
-                     "cgroup",
-                     {"nosuid", "noexec", "nodev", "relatime", write},
-                     {},
-                     {}});
+  entries.push_back(
+      {"/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "relatime", write}});
 }
 
 void AddPodFiles(const SpecInputs& inputs, std::vector<Entry>& entries) {
@@ -81,10 +89,20 @@ void AddPodFiles(const SpecInputs& inputs, std::vector<Entry>& entries) {
   add(inputs.passwd_path, "/etc/passwd");
 }
 
+// In a user namespace nobody can make device nodes: those of the host are mounted.
+void AddDevices(const SpecInputs& inputs, std::vector<Entry>& entries) {
+  if (!HasUserNamespace(inputs)) {
+    return;
+  }
+  for (const Device& device : ContainerDevices(inputs)) {
+    entries.push_back(Bind(device.host.path, device.container_path, {"nosuid", "noexec", "rw"}));
+  }
+}
+
 void AddSystemdFileSystems(std::vector<Entry>& entries) {
   for (const char* path : {"/run", "/run/lock", "/tmp", "/var/log/journal"}) {
     const char* const mode = std::string_view(path) == "/tmp" ? "mode=1777" : "mode=755";
-    entries.push_back({path, "tmpfs", "tmpfs", {"rw", "nosuid", "nodev", mode}, {}, {}});
+    entries.push_back({path, "tmpfs", "tmpfs", {"rw", "nosuid", "nodev", mode}});
   }
 }
 
@@ -118,11 +136,10 @@ absl::Status CheckMount(const model::MountSpec& mount, const SpecInputs& inputs)
   if (!mount.image.empty() && mount.propagation == MountPropagation::kBidirectional) {
     return absl::InvalidArgumentError("an image cannot pass mounts on to the node");
   }
-  if (mount.uid_mappings.empty() != mount.gid_mappings.empty()) {
-    return absl::InvalidArgumentError("uid and gid mappings must be given together");
-  }
-  if (!mount.uid_mappings.empty() && !inputs.abilities.idmapped_mounts) {
-    return absl::UnimplementedError("the runtime handler cannot map the ids of mounts");
+  // The kernel makes a user namespace's copies of shared mounts receivers only.
+  if (HasUserNamespace(inputs) && mount.propagation == MountPropagation::kBidirectional) {
+    return absl::InvalidArgumentError(
+        "bidirectional propagation is not possible out of a user namespace");
   }
   if (mount.recursive_readonly) {
     if (!mount.readonly) {
@@ -166,8 +183,6 @@ void RaisePropagation(const std::string& option, std::string& rootfs_propagation
 Entry ImageMount(const model::MountSpec& mount, std::string source, std::string destination) {
   Entry entry = Bind(std::move(source), std::move(destination),
                      {"rprivate", "ro", "nosuid", "nodev", "noexec"});
-  entry.uid_mappings = mount.uid_mappings;
-  entry.gid_mappings = mount.gid_mappings;
   entry.options.insert(entry.options.end(), mount.options.begin(), mount.options.end());
   return entry;
 }
@@ -189,9 +204,7 @@ absl::StatusOr<Entry> RequestedMount(const model::MountSpec& mount, const SpecIn
   Entry entry = {.destination = std::move(destination),
                  .type = "bind",
                  .source = std::move(source),
-                 .options = {"rbind", propagation, mount.readonly ? "ro" : "rw"},
-                 .uid_mappings = mount.uid_mappings,
-                 .gid_mappings = mount.gid_mappings};
+                 .options = {"rbind", propagation, mount.readonly ? "ro" : "rw"}};
   if (mount.recursive_readonly) {
     entry.options.push_back("rro");
   }
@@ -209,9 +222,7 @@ absl::StatusOr<Entry> EditedMount(const model::MountEdit& edit) {
   Entry entry = {.destination = std::move(destination),
                  .type = edit.type,
                  .source = edit.host_path,
-                 .options = edit.options,
-                 .uid_mappings = {},
-                 .gid_mappings = {}};
+                 .options = edit.options};
   const bool says_bind =
       std::any_of(entry.options.begin(), entry.options.end(),
                   [](const std::string& option) { return option == "bind" || option == "rbind"; });
@@ -237,6 +248,22 @@ absl::Status AddEditedMounts(const SpecInputs& inputs, std::vector<Entry>& entri
   return absl::OkStatus();
 }
 
+// In a user namespace crun 1.8.1 opens what it binds while it is still on the node, and that stays
+// a peer of the node's mount: what is mounted on it later would appear on the node. So each says
+// what it wants, as the request's do anyway.
+void MakePrivate(std::vector<Entry>& entries) {
+  for (Entry& entry : entries) {
+    const auto has = [&entry](std::initializer_list<const char*> options) {
+      return std::find_first_of(entry.options.begin(), entry.options.end(), options.begin(),
+                                options.end()) != entry.options.end();
+    };
+    if (has({"bind", "rbind"}) && !has({"private", "rprivate", "slave", "rslave", "shared",
+                                        "rshared", "unbindable", "runbindable"})) {
+      entry.options.push_back("rprivate");
+    }
+  }
+}
+
 // A default gives way to a mount on its place, and below /dev, /sys and /run to a mount on those.
 bool IsOverridden(const Entry& entry, const std::vector<Entry>& requested) {
   return std::any_of(requested.begin(), requested.end(), [&](const Entry& mount) {
@@ -246,26 +273,11 @@ bool IsOverridden(const Entry& entry, const std::vector<Entry>& requested) {
   });
 }
 
-Json RenderMappings(const std::vector<model::IdMapping>& mappings) {
-  Json list = Json::array();
-  for (const model::IdMapping& mapping : mappings) {
-    list.push_back({{"containerID", mapping.container_id},
-                    {"hostID", mapping.host_id},
-                    {"size", mapping.length}});
-  }
-  return list;
-}
-
 Json Render(const Entry& entry) {
-  Json json = {{"destination", entry.destination},
-               {"type", entry.type},
-               {"source", entry.source},
-               {"options", entry.options}};
-  if (!entry.uid_mappings.empty()) {
-    json["uidMappings"] = RenderMappings(entry.uid_mappings);
-    json["gidMappings"] = RenderMappings(entry.gid_mappings);
-  }
-  return json;
+  return {{"destination", entry.destination},
+          {"type", entry.type},
+          {"source", entry.source},
+          {"options", entry.options}};
 }
 
 }  // namespace
@@ -287,6 +299,7 @@ absl::StatusOr<MountPlan> PlanMounts(const SpecInputs& inputs, bool is_systemd) 
   std::vector<Entry> entries;
   AddKernelFileSystems(inputs, entries);
   AddPodFiles(inputs, entries);
+  AddDevices(inputs, entries);
   if (is_systemd) {
     AddSystemdFileSystems(entries);
   }
@@ -295,6 +308,9 @@ absl::StatusOr<MountPlan> PlanMounts(const SpecInputs& inputs, bool is_systemd) 
                 entries.end());
   entries.insert(entries.end(), requested.begin(), requested.end());
   RETURN_IF_ERROR(AddEditedMounts(inputs, entries));
+  if (HasUserNamespace(inputs)) {
+    MakePrivate(entries);
+  }
   const auto depth = [](const Entry& entry) {
     return std::count(entry.destination.begin(), entry.destination.end(), '/');
   };

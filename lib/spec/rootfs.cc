@@ -14,28 +14,30 @@
 namespace berth::spec {
 namespace {
 
-absl::Status MakeMtab(int root_fd) {
+absl::Status MakeMtab(int root_fd, const base::Owner& owner) {
   const auto etc = base::OpenInRoot(root_fd, "etc", O_PATH | O_DIRECTORY);
   // An image without /etc, or with something else there, has no use for the link.
   if (!etc.ok()) {
     return absl::OkStatus();
   }
-  if (::symlinkat("/proc/mounts", etc->get(), "mtab") != 0 && errno != EEXIST && errno != EROFS) {
-    return base::ErrnoStatus(errno, "link /etc/mtab");
+  if (::symlinkat("/proc/mounts", etc->get(), "mtab") != 0) {
+    return errno == EEXIST || errno == EROFS ? absl::OkStatus()
+                                             : base::ErrnoStatus(errno, "link /etc/mtab");
   }
-  return absl::OkStatus();
+  return base::GiveTo(owner, etc->get(), "mtab");
 }
 
 }  // namespace
 
-absl::Status PrepareRootfs(int root_fd, const std::vector<std::string>& dirs) {
+absl::Status PrepareRootfs(int root_fd, const std::vector<std::string>& dirs,
+                           const base::Owner& owner) {
   for (const std::string& dir : dirs) {
-    const auto made = base::MakeDirsInRoot(root_fd, dir, 0755);
+    const auto made = base::MakeDirsInRoot(root_fd, dir, 0755, owner);
     if (!made.ok()) {
       return base::Annotate(made.status(), fmt::format("make '{}' in the root file system", dir));
     }
   }
-  return MakeMtab(root_fd);
+  return MakeMtab(root_fd, owner);
 }
 
 }  // namespace berth::spec

@@ -4,22 +4,24 @@
 //     berth.db, -wal, -shm       images, layers, names, sandboxes, containers (lib/store/schema.cc)
 //     lock                       flock(2): one berthd per root
 //     import/                    archives being imported; emptied at start
+//     probe/                     while berthd tries whether it can make user namespaces
 //     layers/<number>/           one unpacked layer; the number is its database key and never used
 //     again containers/<id>/upper      the container's writable layer containers/<id>/work
 //     overlayfs' own
 //   <state>                      gone at reboot; mode 0700
 //     ns/<sandbox id>/{net,ipc,uts,pid,user}   pinned namespaces (bind mounts)
 //     sandboxes/<id>/            resolv.conf, hostname, hosts; shm is a tmpfs mounted on
-//     sandboxes/<id>/shm containers/<id>/           the OCI bundle: config.json, rootfs (overlay
-//     mount), pidfile
+//     sandboxes/<id>/shm
+//       layers                   with a user namespace: <root>/layers with the pod's ids, read-only
+//     containers/<id>/           the OCI bundle: config.json, rootfs (overlay mount), pidfile
 //       monitor.sock             the monitor listens here while it lives
 //       exit                     the exit record, written once by the monitor
 //       crun.XXXXXX              only after a `create` that was killed (lib/runtime/oci_runtime.h)
 //       process.json             the container's `process`, what an exec session starts from
 //       passwd                   /etc/passwd with a line for the container's user, where it needs
 //       one
-//       volumes/<number>/        an image volume (read-only mount): that of the request's mount of
-//       this number
+//       volumes/<number>         what the request's mount of this number shows, where it is not a
+//       path of the node: an image volume (read-only mount), or the path with mapped ids
 //     tmp/                       of the runtime calls that berthd makes itself; emptied at start
 //     apparmor-profile           the text of the AppArmor profile that berthd loaded last
 //
@@ -47,6 +49,7 @@ class Paths {
   std::string Database() const { return root_ + "/berth.db"; }
   std::string Lock() const { return root_ + "/lock"; }
   std::string Import() const { return root_ + "/import"; }
+  std::string Probe() const { return root_ + "/probe"; }
   std::string Layers() const { return root_ + "/layers"; }
   std::string Layer(int64_t number) const { return Layers() + "/" + std::to_string(number); }
   std::string ContainersRoot() const { return root_ + "/containers"; }
@@ -76,6 +79,7 @@ class Paths {
   std::string Hostname(const model::SandboxId& id) const { return SandboxState(id) + "/hostname"; }
   std::string Hosts(const model::SandboxId& id) const { return SandboxState(id) + "/hosts"; }
   std::string Shm(const model::SandboxId& id) const { return SandboxState(id) + "/shm"; }
+  std::string LayersView(const model::SandboxId& id) const { return SandboxState(id) + "/layers"; }
   std::string ContainersState() const { return state_ + "/containers"; }
   std::string Bundle(const model::ContainerId& id) const {
     return ContainersState() + "/" + id.value();
@@ -89,7 +93,7 @@ class Paths {
   std::string BundlePasswd(const model::ContainerId& id) const { return Bundle(id) + "/passwd"; }
   std::string Rootfs(const model::ContainerId& id) const { return Bundle(id) + "/rootfs"; }
   // `mount`: the index in the request's list of mounts.
-  std::string ImageVolume(const model::ContainerId& id, size_t mount) const {
+  std::string Volume(const model::ContainerId& id, size_t mount) const {
     return Bundle(id) + "/volumes/" + std::to_string(mount);
   }
   std::string MonitorSocket(const model::ContainerId& id) const {

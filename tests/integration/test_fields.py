@@ -74,19 +74,6 @@ def test_a_pods_own_process_is_the_same_whatever_is_asked_for(any_daemon):
     assert one == other
 
 
-@pytest.mark.berth
-def test_a_user_namespace_is_not_made(any_daemon):
-    def change(config):
-        options = config.linux.security_context.namespace_options.userns_options
-        options.mode = pb.POD
-        for mappings in (options.uids, options.gids):
-            mappings.add(host_id=100000, container_id=0, length=65536)
-    refused(Code.UNIMPLEMENTED, "user namespace", run_with, any_daemon, change)
-    refused(Code.INVALID_ARGUMENT, "userns_options", run_with, any_daemon,
-            lambda c: c.linux.security_context.namespace_options.userns_options.CopyFrom(
-                pb.UserNamespace(mode=pb.NODE, uids=[pb.IDMapping(length=1)])))
-
-
 # Containers
 
 @pytest.fixture
@@ -104,13 +91,13 @@ def container_cases():
         "runtime_handler": (Code.INVALID_ARGUMENT, lambda c: setattr(c.image, "runtime_handler", "a\nb")),
         "network": (Code.INVALID_ARGUMENT, lambda c: setattr(context(c).namespace_options, "network", pb.NODE)),
         "ipc": (Code.INVALID_ARGUMENT, lambda c: setattr(context(c).namespace_options, "ipc", pb.NODE)),
-        "userns_options": (Code.UNIMPLEMENTED, lambda c: setattr(
+        "userns_options.uids": (Code.INVALID_ARGUMENT, lambda c: setattr(
             context(c).namespace_options.userns_options, "mode", pb.POD)),
         "image volume": (Code.NOT_FOUND, lambda c: c.mounts.add(
             container_path="/x", image=pb.ImageSpec(image="docker.io/library/nobody-pulled-it:1"))),
         "image_sub_path": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
             container_path="/x", host_path="/tmp", image_sub_path="y")),
-        "mappings": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
+        "gidMappings": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
             container_path="/x", host_path="/tmp", uidMappings=[pb.IDMapping(host_id=1, length=1)])),
         "recursive_read_only": (Code.INVALID_ARGUMENT, lambda c: c.mounts.add(
             container_path="/x", host_path="/tmp", recursive_read_only=True)),
