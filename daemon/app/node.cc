@@ -162,6 +162,10 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   setup_->daemon_dirs = {paths_.root(), paths_.state()};
   setup_->cdi_spec_dirs = config.runtime.cdi_spec_dirs;
   setup_->hooks = std::make_unique<hooks::HookDirs>(config.runtime.hooks_dirs);
+  if (const std::string& path = config.runtime.blockio_config_file; !path.empty()) {
+    ASSIGN_OR_RETURN(setup_->blockio, qos::BlockioClasses::Load(path));
+  }
+  setup_->rdt = config.runtime.rdt;
   ASSIGN_OR_RETURN(std::string monitor,
                    FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
   containers_.emplace(

@@ -55,6 +55,8 @@ struct RuntimeConfig {
   std::vector<std::string> default_ulimits;  // "name=soft:hard"
   std::vector<std::string> hooks_dirs = {"/usr/share/containers/oci/hooks.d"};
   std::vector<std::string> cdi_spec_dirs = {"/etc/cdi", "/var/run/cdi"};
+  std::string blockio_config_file;  // empty: no classes
+  bool rdt = false;
 
   bool operator==(const RuntimeConfig&) const = default;
 };

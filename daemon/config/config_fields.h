@@ -25,6 +25,8 @@ void VisitRuntime(Visitor& v, C& runtime) {
   v.Texts("default_ulimits", runtime.default_ulimits, kUlimit);
   v.Texts("hooks_dirs", runtime.hooks_dirs, kPath);
   v.Texts("cdi_spec_dirs", runtime.cdi_spec_dirs, kPath);
+  v.Text("blockio_config_file", runtime.blockio_config_file, kOptionalPath);
+  v.Flag("rdt", runtime.rdt);
 }
 
 template <typename Visitor, typename C>

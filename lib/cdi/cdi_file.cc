@@ -9,9 +9,9 @@
 
 #include "lib/base/status.h"
 #include "lib/cdi/device_name.h"
-#include "lib/cdi/yaml.h"
 #include "lib/oci/json.h"
 #include "lib/oci/printable.h"
+#include "lib/oci/yaml.h"
 
 namespace berth::cdi {
 namespace {
@@ -251,7 +251,7 @@ absl::Status ReadDevice(const JsonObject& object, EditsReader& reader, CdiFile& 
 
 absl::StatusOr<CdiFile> ParseCdiFile(std::string_view text, CdiFormat format) {
   ASSIGN_OR_RETURN(const nlohmann::json document, format == CdiFormat::kYaml
-                                                      ? YamlToJson(text, IsTypedKey)
+                                                      ? oci::YamlToJson(text, IsTypedKey)
                                                       : oci::ParseJson(text, kMaxDepth));
   ASSIGN_OR_RETURN(const JsonObject root, JsonObject::Root(document));
   RETURN_IF_ERROR(

@@ -130,6 +130,8 @@ void AddDefaults(const NodeSetup& node, const runtime::Handler& handler, spec::S
   inputs.default_ulimits = node.default_ulimits;
   inputs.allowed_annotations = policy.allowed_annotations;
   inputs.privileged_without_host_devices = policy.privileged_without_host_devices;
+  inputs.has_blockio_classes = node.blockio.has_value();
+  inputs.has_rdt_classes = node.rdt;
   inputs.exec_on_first_cpu = policy.exec_on_first_cpu;
   inputs.abilities = {handler.features.recursive_read_only};
   inputs.daemon_dirs = node.daemon_dirs;

@@ -1,5 +1,6 @@
 // What a new container gets besides what its request and its image say: the edits of the CDI
-// devices it asks for, and the OCI hooks whose conditions it meets.
+// devices it asks for, the OCI hooks whose conditions it meets, the blockio and RDT classes of its
+// annotations.
 // Threads: those of HookDirs; blocks on the disk.
 #pragma once
 
@@ -14,8 +15,8 @@
 
 namespace berth::container {
 
-// `command`: the first of the container's arguments. kInvalidArgument: a CDI device that is not
-// known.
+// `command`: the first of the container's arguments. kInvalidArgument: a CDI device or class that
+// is not known; kFailedPrecondition: an RDT class without resctrl.
 absl::StatusOr<model::ContainerEdits> EditsFor(const NodeSetup& node,
                                                const model::ContainerSpec& container,
                                                const model::SandboxSpec& pod,

@@ -5,10 +5,12 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "lib/hooks/hook_dirs.h"
+#include "lib/qos/blockio.h"
 #include "lib/security/apparmor.h"
 #include "lib/security/capabilities.h"
 #include "lib/security/seccomp.h"
@@ -38,6 +40,8 @@ struct NodeSetup {
   std::vector<std::string> daemon_dirs;           // root and state
   std::vector<std::string> cdi_spec_dirs;         // later ones win
   std::unique_ptr<hooks::HookDirs> hooks;         // never null
+  std::optional<qos::BlockioClasses> blockio;     // absent: none are configured
+  bool rdt = false;                               // whether classes are resctrl groups
 
   HandlerPolicy PolicyOf(const std::string& handler) const {
     const auto found = handlers.find(handler);

@@ -52,6 +52,19 @@ struct IntelRdt {
   bool enable_cmt = false, enable_mbm = false;
 };
 
+// 0: not set.
+struct BlockIoDevice {
+  int64_t major = 0, minor = 0;
+  int64_t weight = 0;
+  int64_t read_bps = 0, write_bps = 0, read_iops = 0, write_iops = 0;
+  bool operator==(const BlockIoDevice&) const = default;
+};
+
+struct BlockIo {
+  int64_t weight = 0;  // of devices without one; 0: not set
+  std::vector<BlockIoDevice> devices;
+};
+
 struct ContainerEdits {
   std::vector<std::string> env;  // "K=V"
   std::vector<DeviceEdit> devices;
@@ -59,6 +72,7 @@ struct ContainerEdits {
   Hooks hooks;
   std::vector<uint32_t> additional_gids;
   std::optional<IntelRdt> intel_rdt;
+  std::optional<BlockIo> block_io;
 };
 
 }  // namespace berth::model

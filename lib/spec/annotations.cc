@@ -26,11 +26,12 @@ bool IsRuntimeOrder(std::string_view key) {
             "module.wasm.image/", "dev.gvisor.", "nvidia.cdi.k8s.io/", "cdi.k8s.io/"});
 }
 
-// Classes of cache, memory bandwidth and disk use, which this daemon has none of.
-bool IsClassRequest(std::string_view key) {
-  return key == "io.kubernetes.cri.rdt-class" || key == "io.kubernetes.cri.blockio-class" ||
-         HasAnyPrefix(
-             key, {"rdt.resources.beta.kubernetes.io/", "blockio.resources.beta.kubernetes.io/"});
+// A request for a class of disk use, or of cache and memory bandwidth, where there are none.
+bool AsksInVain(std::string_view key, const SpecInputs& inputs) {
+  return (!inputs.has_rdt_classes && (key == "io.kubernetes.cri.rdt-class" ||
+                                      HasPrefix(key, "rdt.resources.beta.kubernetes.io/"))) ||
+         (!inputs.has_blockio_classes && (key == "io.kubernetes.cri.blockio-class" ||
+                                          HasPrefix(key, "blockio.resources.beta.kubernetes.io/")));
 }
 
 bool IsReserved(std::string_view key) {
@@ -58,9 +59,9 @@ void Merge(const Annotations& from, const SpecInputs& inputs, Annotations& into,
     if (IsReserved(key)) {
       continue;
     }
-    if (IsClassRequest(key)) {
-      warnings.push_back(
-          fmt::format("annotation '{}' has no effect: this node has no such classes", key));
+    if (AsksInVain(key, inputs)) {
+      warnings.push_back(fmt::format(
+          "annotation '{}' has no effect: berthd's configuration has no such classes", key));
     }
     if (IsRuntimeOrder(key) && !IsAllowed(key, inputs.allowed_annotations)) {
       if (is_container && HasPrefix(key, "cdi.k8s.io/")) {

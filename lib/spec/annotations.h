@@ -15,8 +15,9 @@
 
 namespace berth::spec {
 
-// Adds a warning for every annotation held back, and for those that ask in vain (blockio and RDT
-// classes). CDI annotations of the container itself are not passed on: the daemon has obeyed them.
+// Adds a warning for every annotation held back, and for those that ask for blockio and RDT
+// classes where none are configured. CDI annotations of the container itself are not passed on: the
+// daemon has obeyed them.
 std::map<std::string, std::string> BuildAnnotations(const SpecInputs& inputs,
                                                     std::vector<std::string>& warnings);
 

@@ -83,9 +83,9 @@ struct SpecInputs {
   std::vector<Device> devices;
   std::vector<HostDevice> host_devices;  // ListHostDevices("/dev"); used when privileged
 
-  // From CDI devices and OCI hooks. Variables and mounts replace what the request says of the same
-  // name or place. `devices` and `additional_gids` are not looked at: the first are above, the
-  // second belong into `user`.
+  // From CDI devices, OCI hooks and classes. Variables and mounts replace what the request says of
+  // the same name or place. `devices` and `additional_gids` are not looked at: the first are above,
+  // the second belong into `user`.
   model::ContainerEdits edits;
 
   // From lib/security, e.g. "CAP_CHOWN".
@@ -103,6 +103,8 @@ struct SpecInputs {
   // "prefix*".
   std::vector<std::string> allowed_annotations;
   bool privileged_without_host_devices = false;
+  // Whether annotations that ask for a class have been looked at.
+  bool has_blockio_classes = false, has_rdt_classes = false;
   bool exec_on_first_cpu = false;  // of resources.cpuset_cpus, where that is set
   RuntimeAbilities abilities;
   int64_t min_memory_bytes = 0;  // smallest memory limit accepted

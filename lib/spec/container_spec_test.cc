@@ -176,6 +176,8 @@ void Edits(World& world) {
         {"createContainer", {{"/usr/bin/ldconfig", {"ldconfig", "-r"}, {"A=B"}, 5}}},
         {"poststop", {{"/usr/bin/a", {}, {}, 0}, {"/usr/bin/b", {}, {}, 0}}}};
     inputs.edits.intel_rdt = model::IntelRdt{"gold", "L3:0=f", "", true, false};
+    inputs.edits.block_io = model::BlockIo{
+        70, {{8, 0, 50, 1000, 2000, 30, 40}, {.major = 8, .minor = 16, .write_bps = 5}}};
   };
 }
 
@@ -194,6 +196,7 @@ void Limits(World& world) {
   world.node.rlimits["RLIMIT_NOFILE"] = {1024, 4096};
   world.change = [](SpecInputs& inputs) {
     inputs.pids_limit = 100;
+    inputs.exec_on_first_cpu = true;
     inputs.default_ulimits = {{"RLIMIT_NOFILE", 1024, 1048576}, {"RLIMIT_CORE", 0, 0}};
   };
 }

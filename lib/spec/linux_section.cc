@@ -181,6 +181,26 @@ bool HasAllDevices(const SpecInputs& inputs) {
   return inputs.container.security.privileged && !inputs.privileged_without_host_devices;
 }
 
+Json RenderBlockIo(const model::BlockIo& block_io) {
+  Json json = Json::object();
+  if (block_io.weight > 0) {
+    json["weight"] = block_io.weight;
+  }
+  for (const model::BlockIoDevice& device : block_io.devices) {
+    const auto add = [&](const char* list, const char* name, int64_t value) {
+      if (value > 0) {
+        json[list].push_back({{"major", device.major}, {"minor", device.minor}, {name, value}});
+      }
+    };
+    add("weightDevice", "weight", device.weight);
+    add("throttleReadBpsDevice", "rate", device.read_bps);
+    add("throttleWriteBpsDevice", "rate", device.write_bps);
+    add("throttleReadIOPSDevice", "rate", device.read_iops);
+    add("throttleWriteIOPSDevice", "rate", device.write_iops);
+  }
+  return json;
+}
+
 // Sets `devices` and the rules of the device cgroup. The runtimes add the usual ones (null, zero,
 // ...) themselves.
 void AddDevices(const SpecInputs& inputs, Json& linux, Json& resources) {
@@ -279,6 +299,9 @@ absl::StatusOr<Json> BuildLinux(const SpecInputs& inputs, Json resources,
     linux["gidMappings"] = RenderMappings(pod.gids);
   }
   AddDevices(inputs, linux, resources);
+  if (inputs.edits.block_io) {
+    resources["blockIO"] = RenderBlockIo(*inputs.edits.block_io);
+  }
   linux["resources"] = std::move(resources);
   RETURN_IF_ERROR(AddHiddenPaths(inputs, linux));
   if (!rootfs_propagation.empty()) {

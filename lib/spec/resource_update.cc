@@ -69,7 +69,7 @@ absl::StatusOr<std::string> UpdateConfig(std::string_view config_json, const Res
     return absl::DataLossError("the description of the container is damaged");
   }
   Json& old = config["linux"]["resources"];
-  for (const char* kept : {"devices", "pids"}) {
+  for (const char* kept : {"devices", "pids", "blockIO"}) {
     if (old.is_object() && old.contains(kept)) {
       resources[kept] = old[kept];
     }

@@ -1,5 +1,5 @@
-// YAML as the JSON it stands for, for CDI files, most of which are written in it. The only file
-// that includes libyaml.
+// YAML as the JSON it stands for, for CDI files, most of which are written in it, and for blockio
+// classes. yaml.cc is the only file that includes libyaml.
 //
 // What a plain scalar is depends on its key, as for readers that know the type of each field: under
 // the keys that `is_typed` names it is a number or a boolean where it looks like one (0640 and
@@ -18,11 +18,11 @@
 #include "absl/status/statusor.h"
 #include "nlohmann/json.hpp"
 
-namespace berth::cdi {
+namespace berth::oci {
 
 inline constexpr size_t kMaxYamlNodes = 100'000;
 
 absl::StatusOr<nlohmann::json> YamlToJson(std::string_view text,
                                           const std::function<bool(std::string_view)>& is_typed);
 
-}  // namespace berth::cdi
+}  // namespace berth::oci

@@ -1,4 +1,4 @@
-#include "lib/cdi/yaml.h"
+#include "lib/oci/yaml.h"
 
 #include <yaml.h>
 
@@ -12,7 +12,7 @@
 
 #include "lib/base/status.h"
 
-namespace berth::cdi {
+namespace berth::oci {
 namespace {
 
 using Json = nlohmann::json;
@@ -171,4 +171,4 @@ absl::StatusOr<Json> YamlToJson(std::string_view text,
   return Converter(document, is_typed).Convert(*root, false, 0);
 }
 
-}  // namespace berth::cdi
+}  // namespace berth::oci

@@ -1,9 +1,9 @@
-#include "lib/cdi/yaml.h"
+#include "lib/oci/yaml.h"
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-namespace berth::cdi {
+namespace berth::oci {
 namespace {
 
 using ::testing::HasSubstr;
@@ -91,4 +91,4 @@ TEST(YamlTest, DepthIsLimited) {
 }
 
 }  // namespace
-}  // namespace berth::cdi
+}  // namespace berth::oci
