@@ -1,6 +1,10 @@
 #include "lib/runtime/runtime_handlers.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 
 #include "fmt/format.h"
@@ -95,7 +99,9 @@ absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRun
   if (features.ok() && features->exit.ok() && !features->truncated) {
     parsed = ParseFeatures(features->out);
   }
-  handler.features = parsed.ok() ? *parsed : FeaturesByVersion(handler.version);
+  if (KernelHasMountSetattr()) {
+    handler.features = parsed.ok() ? *parsed : FeaturesByVersion(handler.version);
+  }
   return handler;
 }
 
@@ -117,6 +123,12 @@ std::vector<std::string> Handler::Command(bool systemd_cgroup) const {
     command.push_back("--systemd-cgroup");
   }
   return command;
+}
+
+bool KernelHasMountSetattr() {
+  // With arguments that say nothing: EINVAL where there is one, else ENOSYS, or EPERM from a
+  // filter.
+  return ::syscall(SYS_mount_setattr, -1, nullptr, 0, nullptr, 0) == -1 && errno == EINVAL;
 }
 
 absl::StatusOr<HandlerFeatures> ParseFeatures(std::string_view json) {

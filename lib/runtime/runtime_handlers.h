@@ -26,7 +26,8 @@ struct HandlerConfig {
   std::vector<std::string> options;  // further global options, put before the command
 };
 
-// What a pod may ask of it. False where the runtime does not say.
+// What a pod may ask of it: what both the runtime and the kernel can. False where the runtime does
+// not say.
 struct HandlerFeatures {
   bool recursive_read_only = false;  // mount option "rro"
   bool idmap_mounts = false;         // mount options "idmap" and "ridmap"
@@ -79,6 +80,10 @@ class RuntimeHandlers {
   std::vector<Handler> handlers_;
   std::vector<BrokenHandler> broken_;
 };
+
+// Whether the kernel has mount_setattr(2), Linux 5.12, without which neither recursive read-only
+// nor id-mapped mounts can be made.
+bool KernelHasMountSetattr();
 
 // Reads the output of `<runtime> features` (OCI runtime-spec "features.md"). kInvalidArgument: not
 // such a document.

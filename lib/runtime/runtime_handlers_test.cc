@@ -1,8 +1,10 @@
 #include "lib/runtime/runtime_handlers.h"
 
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "gmock/gmock.h"
@@ -56,6 +58,15 @@ class RuntimeHandlersTest : public ::testing::Test {
   std::string old_path_;
   base::SystemProcessRunner runner_;
 };
+
+TEST(KernelHasMountSetattr, FromLinux512On) {
+  utsname name;
+  ASSERT_EQ(uname(&name), 0);
+  int major = 0;
+  int minor = 0;
+  ASSERT_EQ(std::sscanf(name.release, "%d.%d", &major, &minor), 2) << name.release;
+  EXPECT_EQ(KernelHasMountSetattr(), major > 5 || (major == 5 && minor >= 12)) << name.release;
+}
 
 std::vector<std::string> Names(const RuntimeHandlers& handlers) {
   std::vector<std::string> names;

@@ -149,7 +149,8 @@ absl::Status CheckMount(const model::MountSpec& mount, const SpecInputs& inputs)
       return absl::InvalidArgumentError("recursive_read_only needs private propagation");
     }
     if (!inputs.abilities.recursive_readonly_mounts) {
-      return absl::InvalidArgumentError("the runtime handler does not support recursive_read_only");
+      return absl::InvalidArgumentError(
+          "the runtime handler, or this kernel, does not support recursive_read_only");
     }
   }
   return CheckOptions(mount.options);

@@ -173,3 +173,34 @@ def test_commands_run_on_the_first_cpu_where_the_handler_says_so(scratch, runtim
     assert _cpus(pod.run_container().output(status)) == _cpus(open("/proc/self/status", encoding="utf-8").read())
     other = daemon.run_pod(network=pods.NODE).run_container(resources={"cpuset_cpus": both})
     assert _cpus(other.output(status)) == both
+
+
+# Runs a program for which the kernel has no mount_setattr (number 442 everywhere): a seccomp filter answers ENOSYS.
+OLD_KERNEL = """
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("HBBI", *part) for part in (
+    (0x20, 0, 0, 0), (0x15, 0, 1, 442), (0x06, 0, 0, 0x00050000 | 38), (0x06, 0, 0, 0x7fff0000)))
+program = ctypes.create_string_buffer(code)
+filter = struct.pack("HxxxxxxP", 4, ctypes.addressof(program))
+if ctypes.CDLL(None, use_errno=True).prctl(22, 2, filter, 0, 0):
+    sys.exit(f"no filter: {os.strerror(ctypes.get_errno())}")
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_kernel_without_mount_setattr(scratch, tmp_path, runtime):
+    """Recursive read-only mounts are asked of the kernel too, not only of the runtime."""
+    daemon = scratch(runtime=runtime, wait=False)
+    command = daemon.command()
+    daemon.command = lambda: ["/usr/bin/python3", "-c", OLD_KERNEL, *command]
+    daemon.start()
+    for handler in daemon.client.Status().runtime_handlers:
+        assert not handler.features.recursive_read_only_mounts, handler
+    pod = daemon.run_pod(network=pods.NODE)
+    mount = {"container_path": "/x", "host_path": str(tmp_path), "readonly": True}
+    with pytest.raises(grpc.RpcError) as error:
+        pod.create(mounts=[dict(mount, recursive_read_only=True)])
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "this kernel, does not support recursive_read_only" in error.value.details()
+    assert pod.run_container(mounts=[mount]).exec(["touch", "/x/file"]).exit_code != 0
