@@ -1,6 +1,9 @@
 // Fixture trees of both cgroup versions; the kernel's own are in tests/integration/test_stats.py.
 #include "lib/cgroup/usage.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <string>
@@ -39,10 +42,11 @@ class UsageTest : public ::testing::Test {
     std::filesystem::create_directories(std::filesystem::path(whole).parent_path());
     ASSERT_TRUE(base::WriteFile(whole, text, 0644).ok());
   }
-  Hierarchy Detect(const std::string& mountinfo) {
+  Hierarchy Detect(const std::string& mountinfo) { return Detect(mountinfo, root_ + "/sys"); }
+  Hierarchy Detect(const std::string& mountinfo, const std::string& top) {
     std::filesystem::create_directories(root_ + "/proc/self");
     EXPECT_TRUE(base::WriteFile(root_ + "/proc/self/mountinfo", mountinfo, 0644).ok());
-    return *Hierarchy::Detect(root_ + "/sys", root_ + "/proc");
+    return *Hierarchy::Detect(top, root_ + "/proc");
   }
   Hierarchy V1() {
     std::string text;
@@ -255,6 +259,25 @@ TEST(PressureTest, TheKernelsOwnFiles) {
     }
     EXPECT_TRUE(ParsePressure(*text)) << *text;
   }
+}
+
+// A cgroup's own files, also where v2 is mounted beside v1 and has no controllers.
+TEST_F(UsageTest, PressureOfARealCgroup) {
+  const std::string top = base::PathExists("/sys/fs/cgroup/cgroup.controllers")
+                              ? "/sys/fs/cgroup"
+                              : "/sys/fs/cgroup/unified";
+  const std::string name = fmt::format("/berth-psi-{}", ::getpid());
+  if (::mkdir((top + name).c_str(), 0755) != 0) {
+    GTEST_SKIP() << "needs root and a cgroup v2 tree";
+  }
+  const bool has_pressure = base::PathExists(top + name + "/cpu.pressure");
+  const Hierarchy real = Detect(fmt::format("30 22 0:26 / {} rw - cgroup2 cgroup2 rw\n", top), top);
+  const Usage usage = UsageReader(real).Read(name);
+  EXPECT_EQ(::rmdir((top + name).c_str()), 0);
+  if (!has_pressure) {
+    GTEST_SKIP() << "this kernel has no pressure stall information";
+  }
+  EXPECT_TRUE(usage.cpu_pressure && usage.memory_pressure && usage.io_pressure);
 }
 
 }  // namespace

@@ -323,7 +323,8 @@ def test_streams_say_the_same_in_parts(daemon):
 
 
 @pytest.mark.skipif(not os.path.exists("/sys/fs/cgroup/cgroup.controllers") or not os.path.exists("/proc/pressure"),
-                    reason="pressure of cgroups needs cgroup v2 and a kernel with PSI")
+                    reason="pressure of cgroups needs cgroup v2 and a kernel with PSI, which Debian's User-Mode Linux is "
+                           "built without (CONFIG_PSI is not set)")
 def test_pressure(daemon):
     container = own_pod(daemon, network=pods.NODE).run_container()
     stats = of(container)
