@@ -55,6 +55,11 @@ absl::StatusOr<base::UniqueFd> PodCgroups::Open(const std::string& parent,
   return hierarchy_.OpenDir(cgroup);
 }
 
+absl::Status PodCgroups::Join(const std::string& parent, const std::string& id, pid_t pid) const {
+  ASSIGN_OR_RETURN(const std::string cgroup, CgroupOf(driver_, parent, id));
+  return hierarchy_.AddProcess(cgroup, pid);
+}
+
 absl::Status PodCgroups::Place(const base::OpContext& ctx, const std::string& parent,
                                const std::string& id, pid_t pid) const {
   ASSIGN_OR_RETURN(const std::string cgroup, CgroupOf(driver_, parent, id));

@@ -49,9 +49,12 @@ class PodCgroups {
   absl::Status Place(const base::OpContext& ctx, const std::string& parent, const std::string& id,
                      pid_t pid) const;
   // The directory of a placed pod's cgroup, for processes of the pod's that are to be born in it.
-  // On v1 an invalid descriptor: there a process can only be moved, which costs a grace period.
-  // kNotFound: no such cgroup.
+  // On v1 an invalid descriptor: there a process can only be moved (Join). kNotFound: no such
+  // cgroup.
   absl::StatusOr<base::UniqueFd> Open(const std::string& parent, const std::string& id) const;
+  // Moves a process of the pod's into the cgroup of a placed pod. Some 10 to 20 ms, as Place.
+  // kNotFound: no such cgroup or process.
+  absl::Status Join(const std::string& parent, const std::string& id, pid_t pid) const;
   // Kills whatever is left in it, stops the scope, removes the cgroup. Leaves the parent, which is
   // the kubelet's; DefaultParent() is left too.
   absl::Status Destroy(const base::OpContext& ctx, const std::string& parent,

@@ -230,7 +230,29 @@ absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(
                    deps_.cgroups.Open(record.cgroup_parent, record.sandbox_id.value()));
   spec.cgroup_fd = cgroup.get();
   spec.env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"};
-  return monitors_.Spawn(ctx, spec);
+  absl::StatusOr<runtime::MonitorState> state = monitors_.Spawn(ctx, spec);
+  if (state.ok() && !cgroup) {
+    PlaceMonitor(record, state->monitor);
+  }
+  return state;
+}
+
+// On cgroup v1 a process is moved, for which the kernel waits some 10 ms: later, beside what the
+// caller does next.
+void ContainerService::PlaceMonitor(const model::ContainerRecord& record,
+                                    const runtime::ProcessIdentity& monitor) {
+  place_queue_.Add([this, monitor, id = record.id, parent = record.cgroup_parent,
+                    pod = record.sandbox_id.value()] {
+    if (base::ProcessStartTime(monitor.pid).value_or(0) != monitor.start_time) {
+      return;
+    }
+    const absl::Status joined = deps_.cgroups.Join(parent, pod, monitor.pid);
+    if (!joined.ok() && !absl::IsNotFound(joined)) {  // not found: one of them has ended
+      base::Log("container")
+          .warn("a monitor stays in the daemon's cgroup container={} error=\"{}\"", id.Short(),
+                joined.ToString());
+    }
+  });
 }
 
 }  // namespace berth::container

@@ -141,6 +141,7 @@ class ContainerService {
   absl::StatusOr<runtime::MonitorState> SpawnMonitor(const base::OpContext& ctx,
                                                      const model::ContainerRecord& record);
   absl::Status MakeBundle(const model::ContainerId& id, const model::SandboxSpec& pod) const;
+  void PlaceMonitor(const model::ContainerRecord& record, const runtime::ProcessIdentity& monitor);
   // container_bundle.cc
   // Fills in what the image says (user, stop signal); returns the command, for errors.
   absl::StatusOr<std::string> WriteBundle(const base::OpContext& ctx,
@@ -198,6 +199,7 @@ class ContainerService {
   std::set<std::string> early_gone_ ABSL_GUARDED_BY(early_mu_);
 
   base::WorkQueue persist_queue_;
+  base::WorkQueue place_queue_;
   runtime::Monitors monitors_;
 };
 

@@ -491,3 +491,18 @@ def test_the_image_of_a_running_container_is_removed(scratch):
     assert daemon.layers()
     container.remove()
     assert not leaks.settle(daemon.layers)
+
+
+@pytest.mark.uml
+def test_a_monitor_is_in_its_pods_cgroup(daemon):
+    """So it is charged to the pod, and whatever ends the processes of the daemon's service spares it."""
+    pod = daemon.run_pod(network=pods.NODE)
+    container = pod.run_container()
+    pids = [line.split()[1].rstrip(":") for line in leaks.processes([container.id], {daemon.pid}) if "berth-monitor" in line]
+    assert len(pids) == 1
+    def elsewhere():
+        with open(f"/proc/{pids[0]}/cgroup", encoding="utf-8") as lines:
+            found = [line.strip() for line in lines]
+        # Beside trees of v1 that of v2 may be there and have no controllers.
+        return [line for line in found if pod.id not in line and (len(found) == 1 or not line.startswith("0::"))]
+    assert not leaks.settle(elsewhere, 5)
