@@ -74,6 +74,7 @@ TEST(OptionsTest, RefusesWhatItDoesNotKnowOrLacks) {
       {"--log-max-size", "many", "--", "r"},
       {"--log-max-size", "99999999999999999999", "--", "r"},
       {"exec", "--", "r"},
+      {"exec", "--pid-file", "p", "--", "r"},
   };
   for (const auto& arguments : bad) {
     Options options;

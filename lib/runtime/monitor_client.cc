@@ -288,7 +288,7 @@ void Monitors::Reap(base::Process process) {
   const absl::Status status =
       loop_.Watch(pidfd, EPOLLIN, [this, pidfd](uint32_t) { OnChildEnd(pidfd); });
   if (!status.ok()) {
-    base::Log("runtime").warn("monitor will not be reaped error='{}'",
+    base::Log("runtime").warn("a child will not be reaped error='{}'",
                               std::string(status.message()));
   }
 }

@@ -114,6 +114,9 @@ class Monitors {
   // current callback). The monitor is not touched. Unknown id: no-op.
   void Forget(const std::string& id);
 
+  // Reaps a child of this process when it ends: a monitor's, or the helper of a StartedExec.
+  void Reap(base::Process process);
+
  private:
   struct Watched {
     base::UniqueFd fd;
@@ -129,8 +132,6 @@ class Monitors {
   // Takes fd, but not when it fails.
   absl::Status Watch(const std::string& id, base::UniqueFd& fd, bool oom_told);
   void OnReadable(const std::string& id, uint64_t generation);
-  // Reaps the monitor when it ends.
-  void Reap(base::Process process);
   void OnChildEnd(int pidfd);
 
   base::EventLoop& loop_;
