@@ -52,12 +52,12 @@ enum class PacketType : uint8_t {
                      // will follow; with --tty its terminal's master comes along (SCM_RIGHTS)
 
   // From the client.
-  kGetState = 16,   // header only; answered by kState
-  kSubscribe = 17,  // header only; from now on a kState follows each change of phase, out-of-memory
-                    // or standard input
-  kReopenLog = 18,  // header only; answered when the new file is open: 0, ESRCH (no container) or
-                    // open's errno
-  kResize = 19,     // ResizePacket; ENOTTY without a terminal
+  kGetState = 16,    // header only; answered by kState
+  kSubscribe = 17,   // header only; from now on a kState follows each change of phase or
+                     // out-of-memory, and the first loss of output
+  kReopenLog = 18,   // header only; answered when the new file is open: 0, ESRCH (no container) or
+                     // open's errno
+  kResize = 19,      // ResizePacket; ENOTTY without a terminal
   kCloseStdin = 20,  // header only; closes the container's standard input; ENOTTY with a terminal
   kAttach = 21,  // AttachPacket; the connection then carries data. Control packets may wait behind
                  // kStdin ones.

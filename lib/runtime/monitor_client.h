@@ -122,6 +122,7 @@ class Monitors {
     base::UniqueFd fd;
     uint64_t generation = 0;
     bool oom_told = false;
+    bool loss_told = false;
   };
 
   // Waits for the outcome of `create` on a monitor's connection.
@@ -147,7 +148,7 @@ class Monitors {
 };
 
 // One connection to a monitor for requests. Not thread-safe; one request at a time. Any number of
-// connections may be open (the monitor serves 32 clients; a further one is closed at once:
+// connections may be open (the monitor serves 500 clients; a further one is closed at once:
 // kUnavailable).
 class MonitorConnection {
  public:
