@@ -245,6 +245,7 @@ void Monitors::Forget(const std::string& id) {
 void Monitors::OnReadable(const std::string& id, uint64_t generation) {
   bool gone = false;
   bool oom = false;
+  bool loss = false;
   base::UniqueFd ended;
   {
     base::MutexLock lock(mu_);
@@ -262,13 +263,20 @@ void Monitors::OnReadable(const std::string& id, uint64_t generation) {
       if (!gone && packet->type() == PacketType::kState) {
         absl::StatusOr<MonitorState> state = ParseState(*packet);
         oom = oom || (state.ok() && state->oom_killed && !it->second.oom_told);
+        loss = loss || (state.ok() && state->lost_log_bytes > 0 && !it->second.loss_told);
       }
     }
     it->second.oom_told = it->second.oom_told || oom;
+    it->second.loss_told = it->second.loss_told || loss;
     if (gone) {
       ended = std::move(it->second.fd);
       watched_.erase(it);
     }
+  }
+  if (loss) {
+    base::Log("runtime").warn(
+        "a container's log cannot be written, its output is lost; is the disk full? container={}",
+        id);
   }
   if (oom && on_oom_) {
     on_oom_(id);

@@ -10,11 +10,12 @@
 //
 // Threads: thread-safe. Run, Stop and Remove block on plugins and the kernel; one at a time per pod
 // (Sandbox::op_mu_). Records are handed out as immutable snapshots. Ownership: borrows everything
-// in SandboxDeps. Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox.
+// in SandboxDeps. Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox, PortForward.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,7 @@
 #include "lib/base/event_loop.h"
 #include "lib/base/id_index.h"
 #include "lib/base/op_context.h"
+#include "lib/base/unique_fd.h"
 #include "lib/cgroup/pod_cgroups.h"
 #include "lib/cni/cni_invoker.h"
 #include "lib/cni/network_configs.h"
@@ -57,6 +59,11 @@ struct SandboxOptions {
   uint64_t shm_bytes = 64 << 20;
 };
 
+// Not connected; close-on-exec, non-blocking. One is absent where the node has no such protocol.
+struct PodSockets {
+  base::UniqueFd ipv4, ipv6;
+};
+
 class SandboxService {
  public:
   SandboxService(SandboxDeps deps, SandboxOptions options);
@@ -89,6 +96,12 @@ class SandboxService {
   // the kubelet's to write. kNotFound.
   absl::Status UpdateResources(const std::string& id, const model::Resources& overhead,
                                const model::Resources& resources);
+
+  // TCP sockets in the pod's network, for its ports (CRI v1 PortForward). kNotFound;
+  // kFailedPrecondition: the pod is not ready.
+  absl::StatusOr<PodSockets> OpenSockets(const std::string& id) const;
+  // The snapshot of a pod that is ready. The same errors; `what` could not be done.
+  absl::StatusOr<SandboxPtr> GetReady(const std::string& id, std::string_view what) const;
 
   // Full id or unique prefix. kNotFound; kInvalidArgument when ambiguous or empty.
   absl::StatusOr<SandboxPtr> Get(const std::string& id) const;
