@@ -1,6 +1,11 @@
-// StreamServer: the HTTP server behind the URLs of Exec, Attach and PortForward. INTERFACE FIXED
-// BEFOREHAND: the public part of this class is what daemon/cri and daemon/app are written against;
-// its private part and the file's other comments are the implementer's.
+// StreamServer: the HTTP server behind the URLs of Exec, Attach and PortForward. A URL carries a
+// token; whoever shows it gets the session that was asked for, once. It speaks HTTP/1.1, and from
+// there SPDY/3.1 or WebSocket, as the kubelet and client-go do.
+//
+// Threads: Start and Stop: one at a time. The URLs: thread-safe, at any time after Start.
+// Inside: one event thread that moves all bytes and never blocks, and threads for the Backend's
+// calls (BackendCalls). Ownership: borrows the backend.
+// Limits: daemon/streaming/limits.h. Source: CRI v1 Exec, Attach, PortForward.
 #pragma once
 
 #include <chrono>
@@ -23,7 +28,7 @@ struct ServerOptions {
   std::chrono::seconds creation_timeout = std::chrono::seconds(30);
   // PEM files; all empty: plain HTTP. Reread when they change. ca: clients must show a certificate.
   std::string tls_cert, tls_key, tls_ca;
-  std::string tls_min_version;               // "1.2" or "1.3"; empty: 1.2
+  std::string tls_min_version;                 // "1.2" or "1.3"; empty: 1.2
   std::vector<std::string> tls_cipher_suites;  // empty: OpenSSL's defaults
 };
 
@@ -41,7 +46,10 @@ class StreamServer {
   // kResourceExhausted: too many unused ones.
   absl::StatusOr<std::string> ExecUrl(ExecRequest request);
   absl::StatusOr<std::string> AttachUrl(AttachRequest request);
-  absl::StatusOr<std::string> PortForwardUrl(std::string sandbox_id);
+  // ports: those that the request names. Only clients over WebSocket, which cannot name them in the
+  // connection, are bound to them; they are refused where there are none.
+  absl::StatusOr<std::string> PortForwardUrl(std::string sandbox_id,
+                                             std::vector<uint16_t> ports = {});
 
  private:
   class Impl;
