@@ -3,6 +3,10 @@
 // AttachRequest, PortForwardRequest.
 #pragma once
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "google/protobuf/repeated_field.h"
 
@@ -27,14 +31,17 @@ absl::StatusOr<streaming::Streams> ParseStreams(const Request& request) {
                             .tty = request.tty()};
 }
 
-// 1 to 65535 each. The client names its port once more in each of its streams.
-inline absl::Status CheckPorts(const google::protobuf::RepeatedField<int32_t>& ports) {
-  for (const int32_t port : ports) {
+// 1 to 65535 each; there may be none.
+inline absl::StatusOr<std::vector<uint16_t>> ParsePorts(
+    const google::protobuf::RepeatedField<int32_t>& values) {
+  std::vector<uint16_t> ports;
+  for (const int32_t port : values) {
     if (port < 1 || port > 65535) {
       return FieldError("port", "is " + std::to_string(port) + "; 1 to 65535 are allowed");
     }
+    ports.push_back(static_cast<uint16_t>(port));
   }
-  return absl::OkStatus();
+  return ports;
 }
 
 }  // namespace berth::cri

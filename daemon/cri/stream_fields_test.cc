@@ -43,15 +43,15 @@ TYPED_TEST(StreamFieldsTest, WhatMakesNoSenseIsRefused) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("stderr"));
 }
 
-TEST(CheckPortsTest, RangeOfPorts) {
+TEST(ParsePortsTest, RangeOfPorts) {
   api::PortForwardRequest request;
-  EXPECT_TRUE(CheckPorts(request.port()).ok());
+  EXPECT_THAT(*ParsePorts(request.port()), ::testing::IsEmpty());
   request.add_port(1);
   request.add_port(65535);
-  EXPECT_TRUE(CheckPorts(request.port()).ok());
+  EXPECT_THAT(*ParsePorts(request.port()), ::testing::ElementsAre(1, 65535));
   for (const int32_t port : {0, -1, 65536}) {
     request.set_port(1, port);
-    const absl::Status status = CheckPorts(request.port());
+    const absl::Status status = ParsePorts(request.port()).status();
     EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
     EXPECT_THAT(std::string(status.message()), HasSubstr(std::to_string(port)));
   }

@@ -35,10 +35,10 @@ absl::StatusOr<std::string> RuntimeService::UrlOf(const api::AttachRequest& requ
 }
 
 absl::StatusOr<std::string> RuntimeService::UrlOf(const api::PortForwardRequest& request) {
-  RETURN_IF_ERROR(CheckPorts(request.port()));
+  ASSIGN_OR_RETURN(std::vector<uint16_t> ports, ParsePorts(request.port()));
   ASSIGN_OR_RETURN(const sandbox::SandboxPtr record,
                    deps_.sandboxes.GetReady(request.pod_sandbox_id(), "forward ports of"));
-  return deps_.streams.PortForwardUrl(record->id.value());
+  return deps_.streams.PortForwardUrl(record->id.value(), std::move(ports));
 }
 
 grpc::Status RuntimeService::Exec(grpc::ServerContext* context, const api::ExecRequest* request,

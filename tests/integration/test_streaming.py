@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 
 import grpc
 import pytest
@@ -245,7 +246,7 @@ def test_attached_input_stays_open(daemon):
             session.send(word)
             session.read_until(word)
     assert container.status().state == pb.CONTAINER_RUNNING
-    assert container.log_text() == b"one\ntwo\n"
+    assert container.wait_log(b"two\n") == b"one\ntwo\n"
 
 
 def test_attaching_to_a_terminal(daemon, protocol):
@@ -280,7 +281,8 @@ def test_a_stuck_client_delays_nobody(daemon, protocol):
         stuck.send_signal(signal.SIGSTOP)
         container.exec(["touch", "/go"])
         well.read_until(b"\nend\n")     # more than all the queues to the stuck one hold
-        assert container.log_text().replace(b"tick\n", b"").count(b"\n20000\n") == 300
+        with open(container.log_path, "rb") as log:
+            assert log.read().count(b" stdout F 20000\n") == 300
         stuck.send_signal(signal.SIGCONT)
 
 
@@ -318,6 +320,33 @@ def test_a_port_of_a_pod(daemon):
     with echoing(pod, 7000), streams.forwarding(pod, 7000) as (address, _):
         for data in (b"hello", b"", bytes(range(256)) * 4000):
             assert streams.exchange(address, data) == data
+
+
+def test_ports_over_websocket(daemon):
+    """The form that the kubelet's own clients speak, one pair of channels for each port that the request names."""
+    pod = daemon.run_pod()
+    url = urllib.parse.urlsplit(daemon.client.PortForward(pod_sandbox_id=pod.id, port=[7000]).url)
+    with echoing(pod, 7000), socket.create_connection((url.hostname, url.port), timeout=20) as connection, \
+            connection.makefile("rb") as stream:
+        connection.sendall(f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\n"
+                           "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                           "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                           "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n".encode())
+        assert stream.readline().startswith(b"HTTP/1.1 101 ")
+        while stream.readline().strip():
+            pass
+
+        def frame():
+            kind, size = stream.read(2)
+            assert kind == 0x82 and size < 126
+            return stream.read(size)
+        port = (7000).to_bytes(2, "little")
+        assert sorted([frame(), frame()]) == [b"\0" + port, b"\1" + port]
+        connection.sendall(b"\x82\x86\0\0\0\0" + b"\0hello")
+        assert frame() == b"\0hello"
+    with pytest.raises(grpc.RpcError) as error:
+        daemon.client.PortForward(pod_sandbox_id=pod.id, port=[70000])
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_port_of_the_node(daemon):
@@ -410,7 +439,7 @@ def test_a_restart_ends_sessions_and_no_container(scratch, runtime, end, protoco
     with streams.Session(streams.attach_url(container, stdin=True), stdin=True, protocol=protocol) as again:
         again.send(b"second\n")
         again.read_until(b"second\n")
-    assert container.log_text() == b"first\nsecond\n"
+    assert container.wait_log(b"second\n") == b"first\nsecond\n"
 
 
 def test_clients_that_die_leave_nothing(daemon, protocol):
