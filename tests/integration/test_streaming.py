@@ -472,6 +472,52 @@ def test_clients_that_die_leave_nothing(daemon, protocol):
     until(lambda: held()[0] <= before[0] and held()[1] <= before[1] + 2)
 
 
+def memory(pid):
+    """PSS in kB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as rollup:
+        return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.MULTILINE)[1])
+
+
+def test_many_aborted_connections_leave_nothing(scratch, runtime):
+    daemon = scratch(runtime=runtime)
+    container = daemon.run_pod().run_container(command=["cat"], stdin=True)
+
+    def abort(number):
+        """Connects and goes away: before the request, in it, right after it, or when the session has begun."""
+        url = urllib.parse.urlsplit(streams.attach_url(container, stdin=True) if number % 2 else
+                                    streams.exec_url(container, ["sleep", "7656"], stdin=True, tty=number % 4 == 0))
+        request = (f"POST {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\n"
+                   "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n\r\n").encode()
+        with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
+            connection.sendall(request[:(0, 20, len(request), len(request))[number // 4 % 4]])
+            if number // 4 % 4 == 3:
+                assert connection.recv(12) == b"HTTP/1.1 101"
+
+    def half_websocket(number):
+        """The session begins, and with it the command; then the client is gone."""
+        url = urllib.parse.urlsplit(streams.exec_url(container, ["sleep", "7656"], stdin=True, tty=number % 2 == 0))
+        with socket.create_connection((url.hostname, url.port), timeout=20) as connection:
+            connection.sendall(f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: Upgrade\r\n"
+                               "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                               "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+                               "Sec-WebSocket-Protocol: v4.channel.k8s.io\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 101"
+
+    def rounds(count):
+        for number in range(count):
+            abort(number)
+            if number % 8 == 0:
+                half_websocket(number // 8)
+        until(lambda: "sleep 7656" not in container.output(["ps", "-o", "args"]), 60)
+        time.sleep(1)
+    rounds(100)
+    before = len(leaks.descriptors(daemon.pid)), leaks.threads(daemon.pid), memory(daemon.pid)
+    rounds(400)
+    until(lambda: len(leaks.descriptors(daemon.pid)) <= before[0])
+    assert leaks.threads(daemon.pid) <= before[1] + 2
+    assert memory(daemon.pid) < before[2] + 2048
+
+
 def test_a_port_that_is_taken_stops_the_start(scratch):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
