@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -62,6 +63,7 @@ class Exec {
         KillDescendants(Session());
         ReapAll(kReapMillis);
         RemoveConsole();
+        RemovePidFile();
         return 1;
       }
     }
@@ -157,6 +159,7 @@ class Exec {
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
       KillDescendants(0);
       ReapAll(kReapMillis);
+      RemovePidFile();
       // Crun prints what is wrong with a command into the command's terminal.
       Report(ExecOutcome::kRuntimeFailed,
              WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), 0,
@@ -194,6 +197,17 @@ class Exec {
     const Header packet = {kVersion, PacketType::kExecStarted};
     SendWithFd(kStartFd, &packet, sizeof(packet), master);
     close(master);
+  }
+
+  // Also the one beside it, which runc renames when it is written.
+  void RemovePidFile() {
+    const char* name = strrchr(options_.pid_file, '/');
+    TextBuffer<4096> hidden;
+    hidden.Add(options_.pid_file, static_cast<size_t>(name - options_.pid_file))
+        .Add("/.")
+        .Add(name + 1);
+    unlink(options_.pid_file);
+    unlink(hidden.c_str());
   }
 
   void RemoveConsole() {

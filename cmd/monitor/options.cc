@@ -26,8 +26,9 @@ const char* Check(const Options& options) {
     return "too many runtime arguments";
   }
   if (options.exec) {
-    return options.pid_file == nullptr || options.id == nullptr ? "exec needs --pid-file and --id"
-                                                                : nullptr;
+    return options.pid_file == nullptr || options.pid_file[0] != '/' || options.id == nullptr
+               ? "exec needs --id and --pid-file with an absolute path"
+               : nullptr;
   }
   if (options.id == nullptr || options.bundle == nullptr || options.socket == nullptr ||
       options.exit_file == nullptr) {
