@@ -17,7 +17,7 @@ import pytest
 from harness import leaks, pods, streams
 from harness.cri import pb
 
-pytestmark = [pytest.mark.berth, pytest.mark.uml]
+pytestmark = pytest.mark.berth
 MEGABYTES = int(os.environ.get("BERTH_TEST_STREAM_MEGABYTES", "64"))
 
 
@@ -97,6 +97,7 @@ def test_a_url_is_good_once(container):
 
 # -- exec
 
+@pytest.mark.uml
 def test_output_errors_and_exit_code(container, protocol):
     script = "echo out; echo err >&2; exit 5"
     assert streams.run(container, ["sh", "-c", script], protocol=protocol) == (b"out\n", b"err\n", 5)
@@ -130,6 +131,7 @@ def test_without_input_it_is_at_its_end(container):
     assert streams.run(container, ["cat"]) == (b"", b"", 0)
 
 
+@pytest.mark.uml
 def test_a_command_that_does_not_exist(container, protocol):
     for tty in (False, True):
         out, err, status = streams.run(container, ["/no/such"], protocol=protocol, tty=tty)
@@ -144,6 +146,7 @@ def test_a_container_that_ended_meanwhile(container, protocol):
         assert status == streams.FAILED and b"it is exited" in err, err
 
 
+@pytest.mark.uml
 def test_a_terminal(container, protocol):
     command = ["sh", "-c", "read x; test -t 0 && test -t 2 && echo terminal $x >&2; stty size; "
                            "trap 'stty size; exit 7' WINCH; echo ready; while :; do sleep 0.05; done"]
@@ -215,6 +218,7 @@ def test_exec_during_the_grace_period(daemon):
 TICK = "while ! test -e /go; do echo tick; sleep 0.05; done"
 
 
+@pytest.mark.uml
 def test_attaching_shows_output(daemon, protocol):
     container = daemon.run_pod().run_container(
         command=["sh", "-c", f"echo before; {TICK}; echo out; echo err >&2"])
@@ -249,6 +253,7 @@ def test_attached_input_stays_open(daemon):
     assert container.wait_log(b"two\n") == b"one\ntwo\n"
 
 
+@pytest.mark.uml
 def test_attaching_to_a_terminal(daemon, protocol):
     container = daemon.run_pod().run_container(
         command=["sh", "-c", "trap 'stty size' WINCH; while :; do read x && echo got $x; done"],
@@ -315,6 +320,7 @@ def echoing(pod, port, address="0.0.0.0"):
             server.kill()
 
 
+@pytest.mark.uml
 def test_a_port_of_a_pod(daemon):
     pod = daemon.run_pod()
     with echoing(pod, 7000), streams.forwarding(pod, 7000) as (address, _):
@@ -362,6 +368,7 @@ def test_a_port_of_the_node(daemon):
             assert streams.exchange(address) == b"from the node"
 
 
+@pytest.mark.uml
 def test_a_port_of_ipv6_alone(daemon):
     pod = daemon.run_pod()
     with echoing(pod, 7001, "::1"), streams.forwarding(pod, 7001) as (address, _):
@@ -420,6 +427,7 @@ def test_a_large_transfer_through_a_port(daemon):
 
 # -- what ends, and what is left
 
+@pytest.mark.uml
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_a_restart_ends_sessions_and_no_container(scratch, runtime, end, protocol):
     daemon = scratch(runtime=runtime)
@@ -442,6 +450,7 @@ def test_a_restart_ends_sessions_and_no_container(scratch, runtime, end, protoco
     assert container.wait_log(b"second\n") == b"first\nsecond\n"
 
 
+@pytest.mark.uml
 def test_clients_that_die_leave_nothing(daemon, protocol):
     container = daemon.run_pod().run_container(command=["sh", "-c", "cat >/dev/null"], stdin=True)
     pod = container.pod
