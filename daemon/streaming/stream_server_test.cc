@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <malloc.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <fstream>
@@ -158,6 +159,10 @@ TEST_F(StreamServerTest, TheOldestOfThoseWhoNeverAskGivesWay) {
 }
 
 TEST_F(StreamServerTest, SessionsAreBoundedAndTheUrlStaysGood) {
+  rlimit descriptors = {};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  descriptors.rlim_cur = descriptors.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &descriptors);
   std::vector<std::unique_ptr<RawClient>> sessions;
   std::string rest;
   for (size_t i = 0; i < kMaxSessions; ++i) {

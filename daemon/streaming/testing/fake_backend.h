@@ -195,7 +195,7 @@ struct FakePod {
     }
     auto* const at = reinterpret_cast<sockaddr*>(&address);
     EXPECT_EQ(::bind(listener.get(), at, size), 0);
-    EXPECT_EQ(::listen(listener.get(), 16), 0);
+    EXPECT_EQ(::listen(listener.get(), 64), 0);
     EXPECT_EQ(::getsockname(listener.get(), at, &size), 0);
     port = ntohs(address.sin6_port);  // at the same place in both forms
   }
