@@ -165,6 +165,9 @@ void AttachSession::OnAttached(absl::StatusOr<Attachment> attached) {
         fmt::format("error attaching to container: {}", std::string(attached.status().message()))));
     return;
   }
+  if (size_) {
+    writer_->Resize(*size_);
+  }
   writer_->Start(monitor_);
   WaitReadable();
 }
@@ -258,10 +261,10 @@ void AttachSession::Send(Chunk chunk, const std::shared_ptr<ClientStream>& to) {
 }
 
 void AttachSession::Resize(TerminalSize size) {
-  if (writer_ == nullptr) {
-    writer_ = std::make_shared<MonitorWriter>(nullptr);
+  size_ = size;
+  if (monitor_ != nullptr) {
+    writer_->Resize(size);
   }
-  writer_->Resize(size);
 }
 
 void AttachSession::Release() {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "daemon/streaming/remote_command.h"
@@ -69,6 +70,7 @@ class AttachSession : public RemoteCommand {
   BackendCalls::Cancelled call_;
   SharedFd monitor_;
   std::shared_ptr<MonitorWriter> writer_;
+  std::optional<TerminalSize> size_;  // the last that the client told
   Chunk next_;
   std::shared_ptr<ClientStream> next_to_;
   bool ended_ = false;  // the monitor has closed the connection

@@ -86,8 +86,8 @@ void ExecSession::OnStarted(absl::StatusOr<ExecProcess> started) {
     return;
   }
   if (tty) {
-    if (has_size_) {
-      Resize(size_);
+    if (size_) {
+      Resize(*size_);
     }
     out_reader_ = ReadFrom(terminal_, out());
   } else {
@@ -161,7 +161,6 @@ void ExecSession::FinishIfDone() {
 
 void ExecSession::Resize(TerminalSize size) {
   size_ = size;
-  has_size_ = true;
   if (terminal_ != nullptr) {
     const winsize wanted_size = {size.height, size.width, 0, 0};
     ::ioctl(terminal_->native_handle(), TIOCSWINSZ, &wanted_size);

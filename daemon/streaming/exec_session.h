@@ -39,8 +39,7 @@ class ExecSession : public RemoteCommand {
   std::shared_ptr<FdReader> out_reader_, err_reader_;
   SharedFd terminal_, report_;
   int open_outputs_ = 0;
-  TerminalSize size_;
-  bool has_size_ = false;
+  std::optional<TerminalSize> size_;  // the last that the client told
   std::optional<Outcome> outcome_;  // once the command has ended
 };
 

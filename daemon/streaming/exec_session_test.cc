@@ -9,8 +9,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
-#include "daemon/streaming/stream_server.h"
-#include "daemon/streaming/testing/fake_backend.h"
+#include "daemon/streaming/testing/serving_test.h"
 #include "daemon/streaming/testing/spdy_client.h"
 
 namespace berth::streaming {
@@ -19,23 +18,9 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-class ExecSessionTest : public testing::Test {
+class ExecSessionTest : public ServingTest {
  protected:
-  void Serve(ServerOptions options = {}) {
-    server_ = std::make_unique<StreamServer>(options, backend_);
-    ASSERT_TRUE(server_->Start().ok());
-  }
-  std::string Url(Streams streams) {
-    if (server_ == nullptr) {
-      Serve();
-    }
-    auto url = server_->ExecUrl({"c1", {"sh"}, streams});
-    EXPECT_TRUE(url.ok()) << url.status();
-    return *url;
-  }
-
-  FakeBackend backend_;
-  std::unique_ptr<StreamServer> server_;
+  std::string Url(Streams streams) { return ExecUrl(streams); }
 };
 
 TEST_F(ExecSessionTest, CarriesInputOutputErrorsAndTheExitCode) {

@@ -176,6 +176,8 @@ class PortForwardSession::Forward : public std::enable_shared_from_this<Forward>
       return;
     }
     data_->CloseWrite();
+    // Over WebSocket a client has no way to say that it sends no more.
+    client_ended_ = client_ended_ || session_.is_websocket_;
     FinishIfEnded();
   }
 
@@ -241,10 +243,8 @@ class PortForwardSession::Forward : public std::enable_shared_from_this<Forward>
 };
 
 PortForwardSession::PortForwardSession(const SessionContext& context, std::string sandbox_id,
-                                       bool ends_with_last_connection)
-    : context_(context),
-      sandbox_id_(std::move(sandbox_id)),
-      ends_with_last_connection_(ends_with_last_connection) {}
+                                       bool is_websocket)
+    : context_(context), sandbox_id_(std::move(sandbox_id)), is_websocket_(is_websocket) {}
 
 PortForwardSession::~PortForwardSession() { OnGone(); }
 
@@ -285,7 +285,7 @@ void PortForwardSession::Tick(Clock::time_point now) {
 void PortForwardSession::Remove(const std::string& request) {
   const std::string key = request;  // it dies with what is removed
   forwards_.erase(key);
-  if (ends_with_last_connection_ && forwards_.empty()) {
+  if (is_websocket_ && forwards_.empty()) {
     if (const std::shared_ptr<Client> client = client_.lock()) {
       client->Close();
     }

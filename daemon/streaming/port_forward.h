@@ -23,7 +23,7 @@ namespace berth::streaming {
 class PortForwardSession : public Session {
  public:
   PortForwardSession(const SessionContext& context, std::string sandbox_id,
-                     bool ends_with_last_connection);
+                     bool is_websocket);
   ~PortForwardSession() override;
 
   void Start(std::weak_ptr<Client> client) override { client_ = std::move(client); }
@@ -38,7 +38,7 @@ class PortForwardSession : public Session {
 
   const SessionContext& context_;
   const std::string sandbox_id_;
-  const bool ends_with_last_connection_;
+  const bool is_websocket_;
   std::weak_ptr<Client> client_;
   std::map<std::string, std::shared_ptr<Forward>> forwards_;  // by request
 };

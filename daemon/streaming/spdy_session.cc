@@ -75,8 +75,8 @@ absl::Status SpdySession::OnSynStream(uint8_t flags, std::string_view payload) {
     return absl::InvalidArgumentError(
         fmt::format("stream {} is opened after stream {}: ids are odd and grow", id, last_id_));
   }
-  last_id_ = id;
   ASSIGN_OR_RETURN(const StreamHeaders headers, headers_in_.Read(payload.substr(kFixedBytes)));
+  last_id_ = id;
   if ((flags & kSpdyUnidirectional) != 0) {
     SendReset(id, SpdyReset::kProtocolError);
     return absl::OkStatus();

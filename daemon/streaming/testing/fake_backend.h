@@ -2,8 +2,10 @@
 #pragma once
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pty.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <deque>
@@ -61,6 +63,8 @@ inline std::pair<base::UniqueFd, base::UniqueFd> MakeSocketPair() {
   int ends[2];
   EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
   SetNonBlocking(ends[0]);
+  const timeval limit = {10, 0};  // a test fails, and does not hang
+  ::setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
   return {base::UniqueFd(ends[0]), base::UniqueFd(ends[1])};
 }
 
@@ -191,7 +195,7 @@ struct FakePod {
     }
     auto* const at = reinterpret_cast<sockaddr*>(&address);
     EXPECT_EQ(::bind(listener.get(), at, size), 0);
-    EXPECT_EQ(::listen(listener.get(), 16), 0);
+    EXPECT_EQ(::listen(listener.get(), 64), 0);
     EXPECT_EQ(::getsockname(listener.get(), at, &size), 0);
     port = ntohs(address.sin6_port);  // at the same place in both forms
   }
