@@ -40,7 +40,7 @@ class ExecSession : public RemoteCommand {
   SharedFd terminal_, report_;
   int open_outputs_ = 0;
   std::optional<TerminalSize> size_;  // the last that the client told
-  std::optional<Outcome> outcome_;  // once the command has ended
+  std::optional<Outcome> outcome_;    // once the command has ended
 };
 
 }  // namespace berth::streaming

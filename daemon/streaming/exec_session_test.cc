@@ -145,7 +145,18 @@ TEST_F(ExecSessionTest, ACommandThatDoesNotReadHoldsTheClientBack) {
   }
   EXPECT_LT(sent, size_t{24} << 20);
   // The client's end is seen all the same, and ends the command.
-  client.raw().Close();
+  client.raw().Abort();
+  EXPECT_TRUE(process->WaitKilled());
+}
+
+TEST_F(ExecSessionTest, AnEndBehindInputThatIsNotReadIsSeen) {
+  SpdyClient client(Url({true, false, false, false}), "v4.channel.k8s.io");
+  client.Open({{"streamtype", "error"}});
+  const uint32_t in = client.Open({{"streamtype", "stdin"}});
+  auto process = backend_.NextProcess();
+  // More than the pipe and the session take, less than the socket does.
+  client.Send(in, std::string(kMaxUnconsumedBytes + (160 << 10), 'x'));
+  ::shutdown(client.raw().fd(), SHUT_WR);
   EXPECT_TRUE(process->WaitKilled());
 }
 

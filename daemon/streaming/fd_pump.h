@@ -69,6 +69,7 @@ class FdReader : public std::enable_shared_from_this<FdReader> {
   void Stop() {
     fd_ = nullptr;
     on_end_ = nullptr;
+    to_ = nullptr;  // a stream that is still sending for us holds us
   }
 
  private:
@@ -79,7 +80,7 @@ class FdReader : public std::enable_shared_from_this<FdReader> {
   void End(int error);
 
   SharedFd fd_;
-  const std::shared_ptr<ClientStream> to_;
+  std::shared_ptr<ClientStream> to_;
   std::function<void(int)> on_end_;
   bool sending_ = false;
   bool draining_ = false;

@@ -156,6 +156,10 @@ class PortForwardSession::Forward : public std::enable_shared_from_this<Forward>
 
   void OnConnected(int error) {
     give_up_ = Clock::time_point::max();
+    if (error == ECONNRESET) {  // connected, and broken by the pod before we looked
+      OnPodEnd(error);
+      return;
+    }
     if (error != 0) {
       first_error_ = first_error_ != 0 ? first_error_ : error;
       ConnectNext(error);

@@ -22,8 +22,7 @@ namespace berth::streaming {
 
 class PortForwardSession : public Session {
  public:
-  PortForwardSession(const SessionContext& context, std::string sandbox_id,
-                     bool is_websocket);
+  PortForwardSession(const SessionContext& context, std::string sandbox_id, bool is_websocket);
   ~PortForwardSession() override;
 
   void Start(std::weak_ptr<Client> client) override { client_ = std::move(client); }

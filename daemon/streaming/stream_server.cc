@@ -173,6 +173,9 @@ void StreamServer::Impl::Stop() {
   });
   thread_.join();
   calls_.Stop();
+  // Answers that came too late for the thread: commands that were just started end with them.
+  io_.restart();
+  io_.poll();
 }
 
 absl::StatusOr<std::string> StreamServer::Impl::Url(std::string_view kind, StreamRequest request) {

@@ -84,7 +84,9 @@ class WebSocketConnection::Channel : public ClientStream {
   void CloseWrite() override { closed_ = true; }
   void Reset() override {
     closed_ = true;
-    sink_.reset();
+    if (const std::shared_ptr<StreamSink> sink = std::exchange(sink_, {}).lock()) {
+      sink->OnReset();
+    }
   }
   void Consumed(size_t bytes) override {
     if (link_->connection != nullptr) {

@@ -155,7 +155,7 @@ TEST_F(WebSocketSessionTest, ACommandThatDoesNotReadHoldsTheClientBackAndItsEndI
     }
   }
   EXPECT_LT(sent, size_t{24} << 20);
-  client.raw().Close();
+  client.raw().Abort();
   EXPECT_TRUE(process->WaitKilled());
 }
 
@@ -180,6 +180,16 @@ TEST_F(WebSocketSessionTest, PortsHaveTwoChannelsEach) {
   EXPECT_EQ(client.Next()->bytes, On(0, "pong"));
   connection.Reset();
   ReadAll(client);  // the last one's end is the end
+}
+
+TEST_F(WebSocketSessionTest, APortThatThePodBreaksEndsToo) {
+  FakePod pod;
+  WebSocketClient client(ForwardUrl({pod.port}), "v4.channel.k8s.io");
+  base::UniqueFd connection = pod.Accept();
+  const linger hard = {1, 0};
+  ::setsockopt(connection.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+  connection.Reset();
+  EXPECT_EQ(ReadAll(client)[1].size(), 2u);  // the port, and no words
 }
 
 }  // namespace

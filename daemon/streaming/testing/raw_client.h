@@ -42,6 +42,12 @@ class RawClient {
   const std::string& path() const { return path_; }
   int fd() const { return fd_.get(); }
   void Close() { fd_.Reset(); }
+  // Closes with a reset.
+  void Abort() {
+    const linger hard = {1, 0};
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+    fd_.Reset();
+  }
   bool Send(std::string_view bytes) {
     while (!bytes.empty()) {
       const ssize_t sent = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
