@@ -21,8 +21,11 @@ using monitor_protocol::ResizePacket;
 using monitor_protocol::SkippedPacket;
 using monitor_protocol::StatePacket;
 
-// What an attached client may be behind: kernel memory, used only while it is.
+// What an attached client may be behind: kernel memory, used only while it is, and charged to the
+// pod on cgroup v2. The smaller one is that of those who come when there are many.
 constexpr int kOutputQueueBytes = 1 << 20;
+constexpr int kFullQueues = 16;
+constexpr int kSmallQueueBytes = 64 << 10;
 
 char received[monitor_protocol::kMaxPacketBytes];
 
@@ -45,31 +48,40 @@ void Clients::AddStart(int fd) {
 }
 
 bool Clients::Add(int fd, bool subscribed) {
-  for (Client& client : clients_) {
-    if (client.fd < 0) {
-      client = Client();
-      client.fd = fd;
-      client.subscribed = subscribed;
-      return true;
-    }
+  int place = 0;
+  while (place < used_ && clients_[place].fd >= 0) {
+    place++;
   }
-  return false;
+  if (place == kMax) {
+    return false;
+  }
+  used_ = place == used_ ? used_ + 1 : used_;
+  clients_[place] = {0, fd, subscribed, false, 0};
+  return true;
 }
 
 void Clients::Drop(Client& client) {
   close(client.fd);
   client.fd = -1;
+  while (used_ > 0 && clients_[used_ - 1].fd < 0) {
+    used_--;
+  }
   if ((client.streams & monitor_protocol::kAttachStdin) != 0) {
     requests_.InputClientEnded();
   }
 }
 
-// Clients that went away while their last input could not be written keep their place for it,
+bool Clients::WaitsForInput(const Client& client) {
+  return (client.streams & monitor_protocol::kAttachStdin) != 0 && !requests_.InputReady();
+}
+
+// Clients that went away while input could not be written keep their place for what they sent,
 // unless others need it.
 void Clients::DropAbandoned() {
-  for (Client& client : clients_) {
+  for (int i = 0; i < used_; i++) {
+    Client& client = clients_[i];
     pollfd entry = {client.fd, 0, 0};
-    if (client.fd >= 0 && client.waits_for_input && poll(&entry, 1, 0) == 1 &&
+    if (client.fd >= 0 && WaitsForInput(client) && poll(&entry, 1, 0) == 1 &&
         (entry.revents & POLLHUP) != 0) {
       Drop(client);
     }
@@ -92,7 +104,8 @@ void Clients::Accept() {
       return;
     }
   }
-  for (Client& client : clients_) {
+  for (int i = 0; i < used_; i++) {
+    Client& client = clients_[i];
     if (client.fd == fd) {
       SendStateTo(client);
       return;
@@ -100,21 +113,22 @@ void Clients::Accept() {
   }
 }
 
-void Clients::Poll(pollfd* entries) {
+int Clients::Poll(pollfd* entries) {
   *entries++ = {listen_fd_, POLLIN, 0};
-  const bool input_ready = requests_.InputReady();
-  for (Client& client : clients_) {
-    client.waits_for_input = client.waits_for_input && !input_ready;
-    const short in = client.waits_for_input ? 0 : POLLIN;
+  for (int i = 0; i < used_; i++) {
+    Client& client = clients_[i];
+    const short in = WaitsForInput(client) ? 0 : POLLIN;
     const short out = client.skipping ? POLLOUT : 0;
     // Not at all rather than for nothing: a closed connection is reported in any case.
     *entries++ = {in != 0 || out != 0 ? client.fd : -1, static_cast<short>(in | out), 0};
   }
+  polled_ = used_;
+  return 1 + used_;
 }
 
 void Clients::Handle(const pollfd* entries) {
   const pollfd* client_entries = entries + 1;
-  for (int i = 0; i < kMax; i++) {
+  for (int i = 0; i < polled_; i++) {
     Client& client = clients_[i];
     const pollfd& entry = client_entries[i];
     if (client.fd < 0 || entry.fd != client.fd || entry.revents == 0) {
@@ -124,7 +138,7 @@ void Clients::Handle(const pollfd* entries) {
       ResumeOutput(client);
     }
     if (client.fd >= 0 && (entry.revents & (POLLIN | POLLHUP | POLLERR)) != 0 &&
-        !client.waits_for_input) {
+        !WaitsForInput(client)) {
       Receive(client);
     }
   }
@@ -182,7 +196,6 @@ void Clients::OnPacket(Client& client, const char* packet, size_t size) {
         return;
       }
       requests_.Input(body, body_size);
-      client.waits_for_input = !requests_.InputReady();
       return;
     case PacketType::kStdinEnd:
       if ((client.streams & monitor_protocol::kAttachStdin) != 0) {
@@ -198,7 +211,7 @@ void Clients::OnPacket(Client& client, const char* packet, size_t size) {
 }
 
 void Clients::Attach(Client& client, uint8_t streams) {
-  const int size = kOutputQueueBytes;
+  const int size = used_ <= kFullQueues ? kOutputQueueBytes : kSmallQueueBytes;
   if (setsockopt(client.fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) != 0) {
     setsockopt(client.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
   }
@@ -224,7 +237,8 @@ void Clients::Answer(Client& client, PacketType request, int error) {
 
 void Clients::SendState() {
   const StatePacket state = requests_.State();
-  for (Client& client : clients_) {
+  for (int i = 0; i < used_; i++) {
+    Client& client = clients_[i];
     if (client.fd >= 0 && client.subscribed) {
       Send(client, &state, sizeof(state));
     }
@@ -232,7 +246,8 @@ void Clients::SendState() {
 }
 
 void Clients::SendAll(const void* packet, size_t size) {
-  for (Client& client : clients_) {
+  for (int i = 0; i < used_; i++) {
+    Client& client = clients_[i];
     if (client.fd >= 0) {
       Send(client, packet, size);
     }
@@ -247,7 +262,8 @@ void Clients::SendOutput(Stream stream, const char* data, size_t size) {
   msghdr message = {};
   message.msg_iov = vectors;
   message.msg_iovlen = 2;
-  for (Client& client : clients_) {
+  for (int i = 0; i < used_; i++) {
+    Client& client = clients_[i];
     if (client.fd < 0 || (client.streams & wanted) == 0) {
       continue;
     }

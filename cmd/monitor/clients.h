@@ -1,10 +1,10 @@
 // Clients: the monitor's socket and those connected to it (lib/monitor_protocol/protocol.h).
 //
 // No client can hold up the container, its log or another client. Output goes to an attached
-// client's socket buffer, which is its bounded queue: when that is full, output is skipped for this
-// client until all of it is read, and the client is told how much. A client that does not read its
-// answers is dropped. Input is the other way round: what the container does not take yet stays in
-// the client's socket.
+// client's socket buffer, which is its bounded queue (smaller where there are many): when that is
+// full, output is skipped for this client until all of it is read, and the client is told how much.
+// A client that does not read its answers is dropped. Input is the other way round: what the
+// container does not take yet stays in the client's socket.
 #pragma once
 
 #include <poll.h>
@@ -36,7 +36,8 @@ class Requests {
 
 class Clients {
  public:
-  static constexpr int kMax = 32;
+  // Well below the usual limit of 1024 descriptors.
+  static constexpr int kMax = 500;
 
   explicit Clients(Requests& requests) : requests_(requests) {}
 
@@ -45,8 +46,9 @@ class Clients {
   // Takes a connection that exists already as a subscribed client.
   void AddStart(int fd);
 
-  // Fills kMax + 1 entries; Handle is called with the same after poll.
-  void Poll(pollfd* entries);
+  // Fills the entries, at most kMax + 1, and returns how many; Handle is called with the same after
+  // poll.
+  int Poll(pollfd* entries);
   void Handle(const pollfd* entries);
 
   void SendOutput(Stream stream, const char* data, size_t size);
@@ -56,15 +58,18 @@ class Clients {
   void SendAll(const void* packet, size_t size);
 
  private:
+  // Without initializers: the table is larger than what is used of it, and pages that nobody writes
+  // to cost nothing.
   struct Client {
-    int fd = -1;
-    bool subscribed = false;
-    bool skipping = false;
-    bool waits_for_input = false;  // the container has not taken the last input yet
-    uint8_t streams = 0;
-    uint64_t skipped = 0;
+    uint64_t skipped;
+    int fd;  // -1: free
+    bool subscribed;
+    bool skipping;
+    uint8_t streams;
   };
 
+  // It may send input, and the container has not taken the last one yet, whose ever that is.
+  bool WaitsForInput(const Client& client);
   void Accept();
   void DropAbandoned();
   bool Add(int fd, bool subscribed);
@@ -80,6 +85,8 @@ class Clients {
 
   Requests& requests_;
   int listen_fd_ = -1;
+  int polled_ = 0;  // of the table, by the last Poll
+  int used_ = 0;    // of the table: the first ones; some of them may be free
   Client clients_[kMax];
 };
 

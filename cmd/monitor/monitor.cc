@@ -97,6 +97,7 @@ class Monitor final : public Requests {
   Phase phase_ = Phase::kCreating;
   bool finished_ = false;
   bool cancelled_ = false;
+  bool loss_told_ = false;
   int exit_code_ = 0;  // of this program
   int signal_fd_ = -1;
   pid_t runtime_ = 0;
@@ -324,18 +325,8 @@ void Monitor::Reap() {
 }
 
 void Monitor::Turn() {
-  enum {
-    kSignal,
-    kOom,
-    kOomParent,
-    kConsole,
-    kOut,
-    kErr,
-    kIn,
-    kClients,
-    kCount = kClients + Clients::kMax + 1
-  };
-  pollfd entries[kCount];
+  enum { kSignal, kOom, kOomParent, kConsole, kOut, kErr, kIn, kClients };
+  static pollfd entries[kClients + Clients::kMax + 1];
   entries[kSignal] = {signal_fd_, POLLIN, 0};
   entries[kOom] = oom_.Poll();
   entries[kOomParent] = oom_.PollParent();
@@ -343,8 +334,8 @@ void Monitor::Turn() {
   entries[kOut] = stdio_.PollOutput(Stream::kStdout);
   entries[kErr] = stdio_.PollOutput(Stream::kStderr);
   entries[kIn] = stdio_.PollInput();
-  clients_.Poll(entries + kClients);
-  if (poll(entries, kCount, oom_.poll_millis()) < 0) {
+  const int count = kClients + clients_.Poll(entries + kClients);
+  if (poll(entries, static_cast<nfds_t>(count), oom_.poll_millis()) < 0) {
     return;
   }
   const bool look = entries[kOom].revents != 0 || entries[kOomParent].revents != 0;
@@ -362,6 +353,10 @@ void Monitor::Turn() {
   }
   if (entries[kIn].revents != 0) {
     stdio_.OnInput();
+  }
+  if (!loss_told_ && log_.lost_bytes() > 0) {
+    loss_told_ = true;
+    clients_.SendState();
   }
   clients_.Handle(entries + kClients);
   if (entries[kSignal].revents != 0) {

@@ -26,7 +26,9 @@ const char* Check(const Options& options) {
     return "too many runtime arguments";
   }
   if (options.exec) {
-    return options.pid_file == nullptr ? "exec needs --pid-file" : nullptr;
+    return options.pid_file == nullptr || options.pid_file[0] != '/' || options.id == nullptr
+               ? "exec needs --id and --pid-file with an absolute path"
+               : nullptr;
   }
   if (options.id == nullptr || options.bundle == nullptr || options.socket == nullptr ||
       options.exit_file == nullptr) {
@@ -56,6 +58,8 @@ bool ParseOptions(int argc, char** argv, Options* options, const char** error) {
       {"--stdin", Kind::kFlag, &options->open_stdin},
       {"--stdin-once", Kind::kFlag, &options->stdin_once},
       {"--no-pivot", Kind::kFlag, &options->no_pivot},
+      {"--report-start", Kind::kFlag, &options->report_start},
+      {"--drain", Kind::kFlag, &options->drain},
       {"--version", Kind::kFlag, &options->version},
   };
 

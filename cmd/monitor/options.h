@@ -1,11 +1,11 @@
-// The monitor's command line, made by lib/runtime/monitor_client.cc alone:
+// The monitor's command line, made by lib/runtime (monitor_client.cc, exec_call.cc) alone:
 //
 //   berth-monitor --id ID --bundle DIR --socket PATH --exit-file PATH
 //                 [--log PATH [--log-max-size BYTES]] [--tty [--tty-height N --tty-width N]]
 //                 [--stdin [--stdin-once]] [--no-pivot] [--stdio-uid N --stdio-gid N]
 //                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
-//   berth-monitor exec --pid-file PATH [--cpu N] [--oom-score-adj N]
-//                 -- RUNTIME ... exec --detach --pid-file PATH ... ID
+//   berth-monitor exec --pid-file PATH --id ID [--tty] [--report-start] [--drain] [--cpu N]
+//                 [--oom-score-adj N] -- RUNTIME ... exec --detach --pid-file PATH ...
 //   berth-monitor --version
 #pragma once
 
@@ -35,7 +35,9 @@ struct Options {
   bool open_stdin = false;
   bool stdin_once = false;
   bool no_pivot = false;
-  char** runtime = nullptr;  // what follows "--": the runtime's path and global options
+  bool report_start = false;  // exec: tell when the command runs, and hand out its terminal
+  bool drain = false;         // exec: read and drop what comes from kExecDrainFd
+  char** runtime = nullptr;   // what follows "--": the runtime's path and global options
   int runtime_count = 0;
 };
 

@@ -80,7 +80,8 @@ TEST(OptionsTest, RefusesWhatItDoesNotKnowOrLacks) {
       {"--log-max-size", "many", "--", "r"},
       {"--log-max-size", "99999999999999999999", "--", "r"},
       {"exec", "--", "r"},
-      {"exec", "--pid-file", "p", "--cpu", "first", "--", "r"},
+      {"exec", "--pid-file", "p", "--", "r"},
+      {"exec", "--pid-file", "p", "--id", "c", "--cpu", "first", "--", "r"},
   };
   for (const auto& arguments : bad) {
     Options options;

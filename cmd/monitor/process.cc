@@ -66,6 +66,7 @@ struct Found {
   pid_t pid;
   pid_t parent;
   bool doomed;
+  bool dead;
 };
 
 // The processes of this machine, in memory that is given back: a tree is killed once in a monitor's
@@ -93,12 +94,14 @@ class ProcessTable {
     while (const dirent* entry = readdir(proc)) {
       const pid_t pid = static_cast<pid_t>(ParseNumber(entry->d_name));
       ProcessStat stat;
-      if (pid <= 0 || pid == root || count_ == kMax || !ReadStat(pid, &stat) || stat.state == 'Z' ||
-          stat.state == 'X') {
+      if (pid <= 0 || pid == root || count_ == kMax || !ReadStat(pid, &stat)) {
         continue;
       }
       const bool doomed = stat.parent == root || (session > 0 && stat.session == session);
-      found_[count_++] = {pid, stat.parent, doomed};
+      // The dead are links to others: a process of several threads looks dead when its first one
+      // has ended, and keeps its children until the last one has.
+      const bool dead = stat.state == 'Z' || stat.state == 'X';
+      found_[count_++] = {pid, stat.parent, doomed, dead};
     }
     closedir(proc);
     while (MarkChildren()) {
@@ -108,7 +111,7 @@ class ProcessTable {
   int Signal(int signal) const {
     int count = 0;
     for (size_t i = 0; i < count_; i++) {
-      if (found_[i].doomed && kill(found_[i].pid, signal) == 0) {
+      if (found_[i].doomed && !found_[i].dead && kill(found_[i].pid, signal) == 0) {
         count++;
       }
     }

@@ -11,10 +11,6 @@
 #include "cmd/monitor/text.h"
 #include "cmd/monitor/unix_socket.h"
 
-#ifndef TIOCGPTPEER
-#define TIOCGPTPEER 0x5441  // _IO('T', 0x41), man 2 ioctl_tty
-#endif
-
 namespace berth::monitor {
 namespace {
 
@@ -108,16 +104,7 @@ void Stdio::CloseChildFiles() {
 }
 
 void Stdio::OnConsole() {
-  const int connection = accept4(console_fd_, nullptr, nullptr, SOCK_CLOEXEC);
-  if (connection < 0) {
-    return;
-  }
-  // The runtime sends the descriptor right after connecting; should it not, `create` would wait for
-  // us for ever, so do not.
-  const timeval limit = {2, 0};
-  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-  const int master = ReceiveFd(connection);
-  close(connection);
+  const int master = ReceiveTerminal(console_fd_);
   if (master >= 0 && out_fd_ < 0) {
     AdoptTerminal(master);
   } else if (master >= 0) {
@@ -129,9 +116,7 @@ void Stdio::AdoptTerminal(int master) {
   SetNonBlocking(master);
   out_fd_ = master;
   in_fd_ = fcntl(master, F_DUPFD_CLOEXEC, 3);
-  // Holding the other side open means that the terminal does not hang up while no process of the
-  // container has it open, which would wake us without end.
-  slave_fd_ = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  slave_fd_ = HoldTerminal(master);  // a hangup would wake us without end
   if (options_.tty_height > 0 && options_.tty_width > 0) {
     Resize(static_cast<uint16_t>(options_.tty_height), static_cast<uint16_t>(options_.tty_width));
   }

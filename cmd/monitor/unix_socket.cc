@@ -4,12 +4,18 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "cmd/monitor/text.h"
+
+#ifndef TIOCGPTPEER
+#define TIOCGPTPEER 0x5441  // _IO('T', 0x41), man 2 ioctl_tty
+#endif
 
 namespace berth::monitor {
 
@@ -83,5 +89,39 @@ int ReceiveFd(int connection) {
   memcpy(&fd, CMSG_DATA(header), sizeof(fd));
   return fd;
 }
+
+int ReceiveTerminal(int console_fd) {
+  const int connection = accept4(console_fd, nullptr, nullptr, SOCK_CLOEXEC);
+  if (connection < 0) {
+    return -1;
+  }
+  // The runtime sends the descriptor right after connecting; should it not, it would wait for us
+  // for ever, so do not.
+  const timeval limit = {2, 0};
+  setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+  const int master = ReceiveFd(connection);
+  close(connection);
+  return master;
+}
+
+void SendWithFd(int connection, const void* bytes, size_t size, int fd) {
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  iovec vector = {const_cast<void*>(bytes), size};
+  msghdr message = {};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  if (fd >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+  }
+  sendmsg(connection, &message, MSG_NOSIGNAL);
+}
+
+int HoldTerminal(int master) { return ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC); }
 
 }  // namespace berth::monitor

@@ -1,4 +1,4 @@
-// Unix sockets at paths longer than sockaddr_un holds, and a descriptor received over one.
+// Unix sockets at paths longer than sockaddr_un holds, and descriptors that go over one.
 #pragma once
 
 #include <stddef.h>
@@ -15,5 +15,16 @@ void UnlinkBeside(const char* path, const char* suffix);
 
 // Waits for a message with a descriptor (SCM_RIGHTS). Close-on-exec; -1: none came.
 int ReceiveFd(int connection);
+
+// Takes one connection of a console socket, without waiting for one, and the terminal's master from
+// it. -1: none came.
+int ReceiveTerminal(int console_fd);
+
+// Sends `size` bytes, with a descriptor unless it is negative.
+void SendWithFd(int connection, const void* bytes, size_t size, int fd);
+
+// Opens the other side of a terminal, which keeps it from hanging up while no process of the
+// container has it open. -1: it cannot.
+int HoldTerminal(int master);
 
 }  // namespace berth::monitor

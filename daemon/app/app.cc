@@ -13,6 +13,8 @@
 #include "daemon/app/node.h"
 #include "daemon/app/server.h"
 #include "daemon/app/start_memory.h"
+#include "daemon/app/stream_backend.h"
+#include "daemon/streaming/stream_server.h"
 #include "lib/base/log.h"
 #include "lib/base/process_runner.h"
 #include "lib/base/status.h"
@@ -38,6 +40,19 @@ sigset_t HandledSignals() {
     sigaddset(&set, signal);
   }
   return set;
+}
+
+streaming::ServerOptions StreamOptions(const config::StreamConfig& config) {
+  streaming::ServerOptions options;
+  options.address = config.address;
+  options.port = static_cast<uint16_t>(config.port);
+  options.idle_timeout = absl::ToChronoSeconds(absl::Ceil(config.idle_timeout, absl::Seconds(1)));
+  options.tls_cert = config.tls_cert;
+  options.tls_key = config.tls_key;
+  options.tls_ca = config.tls_ca;
+  options.tls_min_version = config.tls_min_version;
+  options.tls_cipher_suites = config.tls_cipher_suites;
+  return options;
 }
 
 // Returns at SIGTERM or SIGINT.
@@ -81,7 +96,10 @@ absl::Status Run(const config::Config& config) {
   RETURN_IF_ERROR(base::RaiseOpenFileLimit());
   const absl::Time began = absl::Now();
   ASSIGN_OR_RETURN(const std::unique_ptr<Node> node, Node::Create(config));
-  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(config, *node));
+  StreamBackend backend(node->containers(), node->sandboxes());
+  streaming::StreamServer streams(StreamOptions(config.stream), backend);
+  RETURN_IF_ERROR(base::Annotate(streams.Start(), "start the streaming server ([stream])"));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server, Server::Create(config, *node, streams));
   base::Log("app").info("serving listen={} version={} ms={}", config.api.listen, BERTH_VERSION,
                         absl::ToInt64Milliseconds(absl::Now() - began));
   sd_notify(0, "READY=1\nSTATUS=serving the CRI");
@@ -95,6 +113,7 @@ absl::Status Run(const config::Config& config) {
     ::_exit(1);
   });
   server->Stop();
+  streams.Stop();
   node->StopLoop();
   return absl::OkStatus();
 }

@@ -30,10 +30,10 @@ constexpr int kMaxMessageBytes = 80 << 20;
 }  // namespace
 
 struct Server::Parts {
-  Parts(const config::Config& config, Node& node)
+  Parts(const config::Config& config, Node& node, streaming::StreamServer& streams)
       : runtime({node.sandboxes(), node.containers(), node.images(), node.stats(),
                  node.network_health(), node.handlers(), node.paths(), node.cgroups().driver(),
-                 node.events(), config::ToToml(config)}),
+                 node.events(), streams, config::ToToml(config)}),
         images(node.images(), node.paths().root()),
         admin({node.sandboxes(), node.containers(), node.images(), node.networks(),
                node.network_health(), node.handlers(), node.cgroups(), node.paths(),
@@ -50,12 +50,13 @@ struct Server::Parts {
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 Server::~Server() { Stop(); }
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Create(const config::Config& config, Node& node) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(const config::Config& config, Node& node,
+                                                       streaming::StreamServer& streams) {
   const std::string path = config.api.SocketPath();
   RETURN_IF_ERROR(base::MakeDirs(path.substr(0, std::max<size_t>(1, path.rfind('/'))), 0755));
   RETURN_IF_ERROR(CheckSocketFree(path));
 
-  auto parts = std::make_unique<Parts>(config, node);
+  auto parts = std::make_unique<Parts>(config, node, streams);
   grpc::ResourceQuota quota("berthd");
   quota.SetMaxThreads(kMaxThreads);
   grpc::ServerBuilder builder;

@@ -1,5 +1,6 @@
 // Server: the gRPC server on the unix socket, with the CRI's two services and berthctl's.
-// Threads: Create and Stop on the main thread. Ownership: borrows the Node.
+// Threads: Create and Stop on the main thread. Ownership: borrows the Node and the
+// streaming server, whose URLs it hands out.
 #pragma once
 
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "daemon/app/node.h"
 #include "daemon/config/config.h"
+#include "daemon/streaming/stream_server.h"
 
 namespace berth::app {
 
@@ -16,7 +18,8 @@ class Server {
  public:
   // Listens (mode 0660; a leftover socket is replaced) and serves. kFailedPrecondition: another
   // process answers on the socket; kUnavailable: the socket cannot be made.
-  static absl::StatusOr<std::unique_ptr<Server>> Create(const config::Config& config, Node& node);
+  static absl::StatusOr<std::unique_ptr<Server>> Create(const config::Config& config, Node& node,
+                                                        streaming::StreamServer& streams);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -36,6 +36,8 @@ struct StreamConfig {
   std::string tls_cert;                          // with tls_key; empty: plain HTTP
   std::string tls_key;
   std::string tls_ca;  // clients must present a certificate of this authority
+  std::string tls_min_version = "1.2";
+  std::vector<std::string> tls_cipher_suites;  // IANA names; empty: OpenSSL's defaults
 
   bool operator==(const StreamConfig&) const = default;
 };

@@ -53,6 +53,8 @@ void VisitConfig(Visitor& v, C& config) {
     s.Text("tls_cert", config.stream.tls_cert, kOptionalPath);
     s.Text("tls_key", config.stream.tls_key, kOptionalPath);
     s.Text("tls_ca", config.stream.tls_ca, kOptionalPath);
+    s.Text("tls_min_version", config.stream.tls_min_version, kTlsVersion);
+    s.Texts("tls_cipher_suites", config.stream.tls_cipher_suites, kCipherSuite);
   });
   v.Section("runtime", [&](Visitor& s) { VisitRuntime(s, config.runtime); });
   v.Table("runtimes", config.runtimes, kHandlerName, [](Visitor& s, auto& handler) {

@@ -151,6 +151,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "test.toml:2: key 'stream.port': expected an integer from 0 to 65535, found -1"},
         BadCase{"[stream]\nport = 65536",
                 "test.toml:2: key 'stream.port': expected an integer from 0 to 65535"},
+        BadCase{"[stream]\ntls_min_version = '1.1'",
+                "test.toml:2: key 'stream.tls_min_version': expected \"1.2\" or \"1.3\", found "
+                "'1.1'"},
+        BadCase{"[stream]\ntls_cipher_suites = ['a:b']",
+                "test.toml:2: key 'stream.tls_cipher_suites': expected names of cipher suites"},
         BadCase{"[stream]\naddress = 'localhost'",
                 "test.toml:2: key 'stream.address': expected an IPv4 or IPv6 address"},
         BadCase{"[image]\nmax_parallel_downloads = 0",
@@ -229,6 +234,8 @@ TEST(ToToml, ReadsBackToTheSame) {
   config.root = R"(/odd "name" \ with = # signs)";
   config.stream.idle_timeout = absl::Minutes(61) + absl::Milliseconds(1500);
   config.stream.tls_cert = "/c";
+  config.stream.tls_min_version = "1.3";
+  config.stream.tls_cipher_suites = {"TLS_AES_128_GCM_SHA256"};
   config.runtime.cgroup_manager = "systemd";
   config.runtime.default_sysctls = {"net.core.somaxconn=4096", "kernel.shm_rmid_forced=1"};
   config.runtime.default_capabilities.clear();

@@ -91,6 +91,12 @@ bool AcceptCapability(std::string& text) {
          });
 }
 
+bool AcceptCipherSuite(std::string& text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= 'A' && c <= 'Z') || IsLowerDigit(c) || c == '_' || c == '-';
+  });
+}
+
 bool AcceptSysctl(std::string& text) {
   const size_t equals = text.find('=');
   return IsPlain(text) && equals != std::string::npos && equals > 0 && text.find('/') > equals &&
@@ -135,6 +141,11 @@ const Rule kSysctl = {"\"NAME=VALUE\", the name with dots", AcceptSysctl};
 const Rule kUlimit = {"\"NAME=SOFT:HARD\" such as \"nofile=1024:4096\"", AcceptUlimit};
 const Rule kApparmorProfile = {"the name of an AppArmor profile, or \"unconfined\"",
                                [](std::string& text) { return IsPlain(text) && !text.empty(); }};
+const Rule kTlsVersion = {"\"1.2\" or \"1.3\"", [](std::string& text) {
+                            return IsOneOf(text, {"1.2", "1.3"});
+                          }};
+const Rule kCipherSuite = {"names of cipher suites such as \"TLS_AES_128_GCM_SHA256\"",
+                           AcceptCipherSuite};
 const Rule kLogLevel = {"\"trace\", \"debug\", \"info\", \"warn\", \"error\" or \"off\"",
                         [](std::string& text) {
                           return IsOneOf(text, {"trace", "debug", "info", "warn", "error", "off"});

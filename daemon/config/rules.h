@@ -24,6 +24,8 @@ extern const Rule kCapability;
 extern const Rule kSysctl;
 extern const Rule kUlimit;
 extern const Rule kApparmorProfile;
+extern const Rule kTlsVersion;
+extern const Rule kCipherSuite;
 extern const Rule kLogLevel;
 extern const Rule kLogFormat;
 

@@ -82,7 +82,8 @@ api::ContainerStatus RuntimeService::RenderStatus(const model::ContainerRecord& 
   return RenderContainerStatus(record, image.ok() ? image->get() : nullptr);
 }
 
-absl::Status RuntimeService::Show(const api::ContainerStatusRequest& request,
+absl::Status RuntimeService::Show(const base::OpContext& ctx,
+                                  const api::ContainerStatusRequest& request,
                                   api::ContainerStatusResponse& response) {
   ASSIGN_OR_RETURN(const container::ContainerPtr record,
                    deps_.containers.Get(request.container_id()));
@@ -90,7 +91,8 @@ absl::Status RuntimeService::Show(const api::ContainerStatusRequest& request,
   if (request.verbose()) {
     // Gone with the bundle after a reboot.
     const auto spec = base::ReadFile(deps_.paths.BundleConfig(record->id), kMaxRuntimeSpec);
-    (*response.mutable_info())["info"] = ContainerInfo(*record, spec.value_or(""));
+    (*response.mutable_info())["info"] =
+        ContainerInfo(*record, spec.value_or(""), deps_.containers.LostLogBytes(ctx, *record));
   }
   return absl::OkStatus();
 }
@@ -100,7 +102,7 @@ grpc::Status RuntimeService::ContainerStatus(grpc::ServerContext* context,
                                              api::ContainerStatusResponse* response) {
   Call call("ContainerStatus", Call::Kind::kRead, context);
   call.Note("container", request->container_id());
-  return call.End(Show(*request, *response));
+  return call.End(Show(call.context(), *request, *response));
 }
 
 // The ids of a filter, from prefixes to ids in full. False: one of them names nothing, so the list

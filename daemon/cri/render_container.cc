@@ -153,7 +153,8 @@ api::ContainerStatus RenderContainerStatus(const model::ContainerRecord& record,
   return result;
 }
 
-std::string ContainerInfo(const model::ContainerRecord& record, std::string_view runtime_spec) {
+std::string ContainerInfo(const model::ContainerRecord& record, std::string_view runtime_spec,
+                          std::optional<uint64_t> lost_log_bytes) {
   const bool lives = record.state() != model::ContainerState::kExited;
   std::string annotations;
   for (const auto& [key, value] : record.update_annotations) {
@@ -161,9 +162,10 @@ std::string ContainerInfo(const model::ContainerRecord& record, std::string_view
         fmt::format("{}{}:{}", annotations.empty() ? "" : ",", JsonString(key), JsonString(value));
   }
   return fmt::format(
-      R"({{"sandboxID":{},"pid":{},"runtimeSpec":{},"privileged":{},"updateAnnotations":{{{}}}}})",
+      R"({{"sandboxID":{},"pid":{},"runtimeSpec":{},"privileged":{},"lostLogBytes":{},"updateAnnotations":{{{}}}}})",
       JsonString(record.sandbox_id.value()), lives ? record.pid : 0,
-      runtime_spec.empty() ? "null" : runtime_spec, record.spec.security.privileged, annotations);
+      runtime_spec.empty() ? "null" : runtime_spec, record.spec.security.privileged,
+      lost_log_bytes ? fmt::format("{}", *lost_log_bytes) : "null", annotations);
 }
 
 }  // namespace berth::cri

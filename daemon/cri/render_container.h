@@ -2,6 +2,7 @@
 // ContainerStatus.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -29,6 +30,7 @@ api::ContainerStatus RenderContainerStatus(const model::ContainerRecord& record,
 
 // Value of info["info"] in a verbose answer: JSON with sandboxID, pid, runtimeSpec and privileged.
 // `runtime_spec`: the bundle's config.json, or "" when it is gone.
-std::string ContainerInfo(const model::ContainerRecord& record, std::string_view runtime_spec);
+std::string ContainerInfo(const model::ContainerRecord& record, std::string_view runtime_spec,
+                          std::optional<uint64_t> lost_log_bytes);
 
 }  // namespace berth::cri

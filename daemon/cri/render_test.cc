@@ -221,13 +221,16 @@ TEST(RenderContainerTest, InfoIsJson) {
   model::ContainerRecord record = Container();
   record.spec.security.privileged = true;
   record.update_annotations = {{"a", "\"b\""}, {"c", "d"}};
-  const auto info = nlohmann::json::parse(ContainerInfo(record, R"({"ociVersion":"1.0.2"})"));
+  const auto info =
+      nlohmann::json::parse(ContainerInfo(record, R"({"ociVersion":"1.0.2"})", 5000000000));
+  EXPECT_EQ(info["lostLogBytes"], 5000000000);
   EXPECT_EQ(info["sandboxID"], kPodId);
   EXPECT_EQ(info["pid"], 77);
   EXPECT_EQ(info["runtimeSpec"]["ociVersion"], "1.0.2");
   EXPECT_EQ(info["privileged"], true);
   EXPECT_EQ(info["updateAnnotations"], nlohmann::json({{"a", "\"b\""}, {"c", "d"}}));
-  const auto gone = nlohmann::json::parse(ContainerInfo(Exited(0, false), ""));
+  const auto gone = nlohmann::json::parse(ContainerInfo(Exited(0, false), "", std::nullopt));
+  EXPECT_TRUE(gone["lostLogBytes"].is_null());
   EXPECT_EQ(gone["pid"], 0);
   EXPECT_TRUE(gone["runtimeSpec"].is_null());
 }

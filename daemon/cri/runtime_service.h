@@ -2,9 +2,10 @@
 // containers are is the services' business (lib/sandbox, lib/container).
 //
 // RPCs by file: sandbox_rpc.cc, container_rpc.cc, update_rpc.cc, exec_rpc.cc, stats_rpc.cc,
-// events_rpc.cc, list_stream_rpc.cc, status_rpc.cc; those not served yet are in unserved_rpc.cc.
-// Threads: thread-safe; gRPC calls it on a thread per request, which may block for as long as the
-// request may. Ownership: borrows everything in RuntimeServiceDeps. Source: CRI v1 RuntimeService.
+// stream_rpc.cc, events_rpc.cc, list_stream_rpc.cc, status_rpc.cc; those not served yet are in
+// unserved_rpc.cc. Threads: thread-safe; gRPC calls it on a thread per request, which may block for
+// as long as the request may. Ownership: borrows everything in RuntimeServiceDeps. Source: CRI v1
+// RuntimeService.
 #pragma once
 
 #include <optional>
@@ -15,6 +16,7 @@
 
 #include "daemon/cri/cri_api.h"
 #include "daemon/cri/list_filter.h"
+#include "daemon/streaming/stream_server.h"
 #include "lib/base/mutex.h"
 #include "lib/cgroup/cgroup_path.h"
 #include "lib/cni/network_health.h"
@@ -39,6 +41,7 @@ struct RuntimeServiceDeps {
   const store::Paths& paths;
   cgroup::Driver cgroup_driver;
   events::EventBus& events;
+  streaming::StreamServer& streams;
   std::string config_toml;  // in force; for Status with verbose
 };
 
@@ -77,6 +80,9 @@ class RuntimeService final : public api::RuntimeService::Service {
   BERTH_RPC(UpdatePodSandboxResources);
 
   BERTH_RPC(ExecSync);
+  BERTH_RPC(Exec);
+  BERTH_RPC(Attach);
+  BERTH_RPC(PortForward);
 
   BERTH_STREAM_RPC(GetContainerEvents, GetEventsRequest, ContainerEventResponse);
   BERTH_STREAM_RPC(StreamPodSandboxes, StreamPodSandboxesRequest, StreamPodSandboxesResponse);
@@ -90,9 +96,6 @@ class RuntimeService final : public api::RuntimeService::Service {
                    StreamPodSandboxStatsResponse);
 
   // Not served by this version.
-  BERTH_RPC(Exec);
-  BERTH_RPC(Attach);
-  BERTH_RPC(PortForward);
   BERTH_RPC(CheckpointContainer);
   BERTH_RPC(CheckpointPod);
   BERTH_RPC(RestorePod);
@@ -113,6 +116,9 @@ class RuntimeService final : public api::RuntimeService::Service {
   absl::Status Update(const api::UpdatePodSandboxResourcesRequest& request);
   absl::Status Exec(const base::OpContext& ctx, const api::ExecSyncRequest& request,
                     api::ExecSyncResponse& response);
+  absl::StatusOr<std::string> UrlOf(const api::ExecRequest& request);
+  absl::StatusOr<std::string> UrlOf(const api::AttachRequest& request);
+  absl::StatusOr<std::string> UrlOf(const api::PortForwardRequest& request);
   absl::StatusOr<bool> ResolveIds(const api::ContainerFilter& request, ContainerFilter& filter);
   // What a list's filter lets through, newest first.
   absl::StatusOr<std::vector<sandbox::SandboxPtr>> Select(const api::PodSandboxFilter& request);
@@ -122,7 +128,7 @@ class RuntimeService final : public api::RuntimeService::Service {
                      grpc::ServerWriter<api::ContainerEventResponse>& writer);
   absl::Status Show(const api::PodSandboxStatusRequest& request,
                     api::PodSandboxStatusResponse& response);
-  absl::Status Show(const api::ContainerStatusRequest& request,
+  absl::Status Show(const base::OpContext& ctx, const api::ContainerStatusRequest& request,
                     api::ContainerStatusResponse& response);
   // What a filter lets through; an id that names nothing: none.
   absl::StatusOr<std::vector<container::ContainerPtr>> Select(

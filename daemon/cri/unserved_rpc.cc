@@ -5,21 +5,6 @@
 
 namespace berth::cri {
 
-grpc::Status RuntimeService::Exec(grpc::ServerContext*, const api::ExecRequest*,
-                                  api::ExecResponse*) {
-  return NotImplemented("Exec");
-}
-
-grpc::Status RuntimeService::Attach(grpc::ServerContext*, const api::AttachRequest*,
-                                    api::AttachResponse*) {
-  return NotImplemented("Attach");
-}
-
-grpc::Status RuntimeService::PortForward(grpc::ServerContext*, const api::PortForwardRequest*,
-                                         api::PortForwardResponse*) {
-  return NotImplemented("PortForward");
-}
-
 grpc::Status RuntimeService::CheckpointContainer(grpc::ServerContext*,
                                                  const api::CheckpointContainerRequest*,
                                                  api::CheckpointContainerResponse*) {

@@ -22,6 +22,21 @@ namespace berth::container {
 // so that it can be removed. In the database it stays half-made, for the next start to undo.
 inline constexpr std::string_view kCreateError = "CreateError";
 
+// For messages: "exec in container 'id': it is exited".
+inline std::string_view StateName(model::ContainerState state) {
+  switch (state) {
+    case model::ContainerState::kCreating:
+      return "being created";
+    case model::ContainerState::kCreated:
+      return "created, not started";
+    case model::ContainerState::kRunning:
+      return "running";
+    case model::ContainerState::kExited:
+      break;
+  }
+  return "exited";
+}
+
 class ContainerService::Container {
  public:
   explicit Container(model::ContainerRecord record)

@@ -110,6 +110,7 @@ void ContainerService::Finish(const Ptr& container, const runtime::ExitRecord& e
           }
           record.exit_code = exit.Combined();
           record.oom_killed = exit.oom_killed;
+          record.lost_log_bytes = exit.lost_log_bytes;
           record.message = message;
         });
         return first && !container->starting();

@@ -17,7 +17,6 @@ namespace berth::container {
 
 namespace {
 
-constexpr size_t kMaxProcessJson = 8 << 20;
 // Between two SIGKILLs of a container that does not end: one is enough unless the kernel is stuck.
 constexpr absl::Duration kKillAgain = absl::Seconds(2);
 // What the runtime may still take for a start when the container has ended: one that ended because
@@ -25,20 +24,6 @@ constexpr absl::Duration kKillAgain = absl::Seconds(2);
 constexpr absl::Duration kStartAfterEnd = absl::Seconds(2);
 // How long a container whose start failed may take to be gone.
 constexpr absl::Duration kStartUndo = absl::Seconds(10);
-
-std::string_view StateName(model::ContainerState state) {
-  switch (state) {
-    case model::ContainerState::kCreating:
-      return "being created";
-    case model::ContainerState::kCreated:
-      return "created, not started";
-    case model::ContainerState::kRunning:
-      return "running";
-    case model::ContainerState::kExited:
-      break;
-  }
-  return "exited";
-}
 
 void NewestFirst(std::vector<ContainerPtr>& list) {
   std::sort(list.begin(), list.end(), [](const ContainerPtr& a, const ContainerPtr& b) {
@@ -225,40 +210,14 @@ absl::Status ContainerService::Remove(const base::OpContext& ctx, const std::str
   return absl::OkStatus();
 }
 
-absl::StatusOr<runtime::ExecResult> ContainerService::ExecSync(
-    const base::OpContext& ctx, const std::string& id, const std::vector<std::string>& command,
-    absl::Duration timeout) {
-  ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
-  const ContainerPtr record = container->record();
-  const std::string what = fmt::format("exec in container '{}'", record->id.value());
+absl::StatusOr<ContainerPtr> ContainerService::GetRunning(const std::string& id,
+                                                          std::string_view what) const {
+  ASSIGN_OR_RETURN(ContainerPtr record, Get(id));
   if (record->state() != model::ContainerState::kRunning) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: it is {}", what, StateName(record->state())));
+    return absl::FailedPreconditionError(fmt::format(
+        "{} container '{}': it is {}", what, record->id.value(), StateName(record->state())));
   }
-  ASSIGN_OR_RETURN(const std::string process,
-                   base::ReadFile(deps_.paths.BundleProcess(record->id), kMaxProcessJson));
-  absl::StatusOr<std::string> exec_process =
-      spec::BuildProcessJson(process, command, /*tty=*/false);
-  RETURN_IF_ERROR(base::Annotate(exec_process.status(), what));
-  ASSIGN_OR_RETURN(runtime::OciRuntime runtime, RuntimeOf(*record));
-  absl::StatusOr<runtime::ExecResult> result =
-      runtime.ExecSync(ctx, record->id.value(), *exec_process, timeout);
-  RETURN_IF_ERROR(base::Annotate(result.status(), what));
-  return result;
-}
-
-absl::Status ContainerService::ReopenLog(const base::OpContext& ctx, const std::string& id) {
-  ASSIGN_OR_RETURN(const Ptr container, index_.Find(id));
-  const ContainerPtr record = container->record();
-  const std::string what = fmt::format("reopen the log of container '{}'", record->id.value());
-  if (record->state() != model::ContainerState::kRunning) {
-    return absl::FailedPreconditionError(
-        fmt::format("{}: it is {}", what, StateName(record->state())));
-  }
-  absl::StatusOr<runtime::MonitorConnection> monitor =
-      runtime::MonitorConnection::Connect(ctx, deps_.paths.MonitorSocket(record->id));
-  RETURN_IF_ERROR(base::Annotate(monitor.status(), what));
-  return base::Annotate(monitor->ReopenLog(ctx), what);
+  return record;
 }
 
 absl::StatusOr<ContainerPtr> ContainerService::Get(const std::string& id) const {

@@ -11,13 +11,15 @@
 // holds it while waiting for a grace period. Container::state_mu_ is a leaf: the record snapshot,
 // the stop deadline, the exit's condition variable. Threads: thread-safe; all but Get and List
 // block. Ownership: borrows everything in ContainerDeps. Source: CRI v1 RuntimeService,
-// CreateContainer .. ExecSync.
+// CreateContainer .. ExecSync, Exec, Attach.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -107,6 +109,18 @@ class ContainerService {
   absl::StatusOr<runtime::ExecResult> ExecSync(const base::OpContext& ctx, const std::string& id,
                                                const std::vector<std::string>& command,
                                                absl::Duration timeout);
+  // A command whose streams the caller moves; see OciRuntime::StartExec. `helper` of the result is
+  // reaped already. kFailedPrecondition: not running.
+  absl::StatusOr<runtime::StartedExec> StartExec(const base::OpContext& ctx, const std::string& id,
+                                                 const std::vector<std::string>& command,
+                                                 const runtime::ExecStreams& streams);
+  // A connection to the container's monitor that is attached to these of its own streams (with a
+  // terminal all output is `out`); see MonitorConnection::Attach. kFailedPrecondition: not running.
+  absl::StatusOr<base::UniqueFd> Attach(const base::OpContext& ctx, const std::string& id, bool in,
+                                        bool out, bool err);
+  // Whether that would be possible now; the snapshot that says so. kNotFound; kFailedPrecondition:
+  // it is not running, and `what` could not be done.
+  absl::StatusOr<ContainerPtr> GetRunning(const std::string& id, std::string_view what) const;
   // Changes the limits that `wanted` sets (0 or empty: no change) and keeps `annotations` with the
   // record. All or nothing, also when berthd dies meanwhile. kNotFound; kInvalidArgument (limits
   // that contradict each other or that the kernel does not take); kFailedPrecondition: exited, or
@@ -114,6 +128,9 @@ class ContainerService {
   absl::Status UpdateResources(const base::OpContext& ctx, const std::string& id,
                                const model::Resources& wanted,
                                const std::map<std::string, std::string>& annotations);
+  // Output that could not be written to the log so far; absent where nobody knows.
+  std::optional<uint64_t> LostLogBytes(const base::OpContext& ctx,
+                                       const model::ContainerRecord& record) const;
   // kFailedPrecondition: not running.
   absl::Status ReopenLog(const base::OpContext& ctx, const std::string& id);
 
@@ -184,6 +201,8 @@ class ContainerService {
   void Adopt(const Ptr& container);
 
   base::Owner RootOf(const model::ContainerRecord& record) const;
+  absl::StatusOr<std::string> ExecProcess(const model::ContainerRecord& record,
+                                          const std::vector<std::string>& command, bool tty) const;
   absl::StatusOr<runtime::OciRuntime> RuntimeOf(const model::ContainerRecord& record) const;
   static spec::ResourceLimits LimitsOf(const runtime::Handler& handler);
   std::vector<Ptr> OfSandbox(const model::SandboxId& id) const;

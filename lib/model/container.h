@@ -112,6 +112,7 @@ struct ContainerRecord {
   uint64_t monitor_start = 0;
   int32_t exit_code = 0;  // valid when finished_ns != 0; 128 + signal for signals
   bool oom_killed = false;
+  uint64_t lost_log_bytes = 0;  // output that could not be written to the log; once it has exited
   std::string reason, message;  // CRI ContainerStatus; empty reason: derived from the exit code
   std::string
       cgroup_parent;  // the pod's, as requested: with the id it names the container's cgroup

@@ -64,6 +64,7 @@ TEST(RecordTest, ContainerComesBackWhole) {
   record.layers = {3, 2, 1};
   record.exit_code = -1;
   record.oom_killed = true;
+  record.lost_log_bytes = 5000000000;
   record.resource_undo = ResourceUndo{.files = {{"cpu/cpu.shares", "2"}}, .old_oom_score_adj = -5};
   record.update_annotations = {{"why", "more"}};
   const auto back = DecodeContainer(Encode(record));

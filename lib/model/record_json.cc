@@ -223,6 +223,7 @@ void Visit(ContainerRecord& v, A& a) {
   a("monitor_start", v.monitor_start);
   a("exit", v.exit_code);
   a("oom", v.oom_killed);
+  a("lost_log", v.lost_log_bytes);
   a("reason", v.reason);
   a("message", v.message);
   a("cgroup_parent", v.cgroup_parent);

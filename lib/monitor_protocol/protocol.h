@@ -26,6 +26,10 @@ inline constexpr uint8_t kVersion = 1;
 
 // Descriptor of a monitor's first connection, and of an exec's report socket.
 inline constexpr int kStartFd = 3;
+// Descriptor that an exec's runtime reads the OCI process from.
+inline constexpr int kExecProcessFd = 4;
+// With `exec --drain`: the reading end of the command's standard error output, which nobody wants.
+inline constexpr int kExecDrainFd = 5;
 // Data bytes in one kStdout, kStderr or kStdin packet.
 inline constexpr uint32_t kMaxDataBytes = 8192;
 // Bytes of an error text.
@@ -44,14 +48,16 @@ enum class PacketType : uint8_t {
   kStderr = 5,
   kSkipped = 6,     // SkippedPacket: an attached client was too slow, so it did not get some output
   kExecReport = 7,  // ExecReportPacket
+  kExecStarted = 8,  // header only, from `exec --report-start`: the command runs, a kExecReport
+                     // will follow; with --tty its terminal's master comes along (SCM_RIGHTS)
 
   // From the client.
-  kGetState = 16,   // header only; answered by kState
-  kSubscribe = 17,  // header only; from now on a kState follows each change of phase, out-of-memory
-                    // or standard input
-  kReopenLog = 18,  // header only; answered when the new file is open: 0, ESRCH (no container) or
-                    // open's errno
-  kResize = 19,     // ResizePacket; ENOTTY without a terminal
+  kGetState = 16,    // header only; answered by kState
+  kSubscribe = 17,   // header only; from now on a kState follows each change of phase or
+                     // out-of-memory, and the first loss of output
+  kReopenLog = 18,   // header only; answered when the new file is open: 0, ESRCH (no container) or
+                     // open's errno
+  kResize = 19,      // ResizePacket; ENOTTY without a terminal
   kCloseStdin = 20,  // header only; closes the container's standard input; ENOTTY with a terminal
   kAttach = 21,  // AttachPacket; the connection then carries data. Control packets may wait behind
                  // kStdin ones.
@@ -129,7 +135,7 @@ struct [[gnu::packed]] SkippedPacket {
 enum class ExecOutcome : uint8_t {
   kExited = 1,         // the command ran and ended: code, signal
   kRuntimeFailed = 2,  // the runtime did not start it: code is the runtime's; its message is in the
-                       // standard error output
+                       // standard error output, or in the terminal, whose master comes along
   kFailed = 3,         // the monitor could not run the runtime: code is an errno
 };
 

@@ -195,7 +195,7 @@ absl::Status WriteSysctls(const std::vector<SysctlWrite>& sysctls, const PauseSp
   return RunInNamespaces(pins, [&]() -> absl::Status {
     for (const SysctlWrite& write : sysctls) {
       const auto attempt = [&write] {
-        return WriteSysctl(write.path.c_str(), write.value.data(), write.value.size());
+        return WriteWhole(write.path.c_str(), write.value.data(), write.value.size());
       };
       int error = attempt();
       if (error == EACCES) {

@@ -225,6 +225,54 @@ TEST_P(ContainerIoRootTest, MuchInputIsComplete) {
   EXPECT_TRUE(logged == sent) << logged.size() << " of " << sent.size();
 }
 
+TEST_P(ContainerIoRootTest, InputOfManyIsComplete) {
+  const MonitorSpec spec =
+      lab_->Run({.args = {"/bin/sh", "-c", "while ! test -e /tmp/go; do sleep 0.02; done; cat"},
+                 .open_stdin = true});
+  std::vector<base::UniqueFd> clients;
+  for (int client = 0; client < 3; client++) {
+    absl::StatusOr<base::UniqueFd> fd = lab_->Connect(spec).Attach(Lab::Soon(), true, false, false);
+    ASSERT_TRUE(fd.ok()) << fd.status();
+    clients.push_back(*std::move(fd));
+  }
+  // More than the pipe and the monitor hold, so that each has some waiting when the others send.
+  for (int i = 0; i < 15; i++) {
+    for (size_t client = 0; client < clients.size(); client++) {
+      SendInput(clients[client].get(), std::string(4000, static_cast<char>('a' + client)) + "\n");
+    }
+  }
+  ASSERT_TRUE(base::WriteFile(lab_->dir() + "/rootfs/tmp/go", "", 0644).ok());
+  for (const char letter : {'a', 'b', 'c'}) {
+    EXPECT_TRUE(Eventually([&] {
+      const std::string text = lab_->LogText(spec);
+      return std::count(text.begin(), text.end(), letter) == 15 * 4000;
+    })) << letter;
+  }
+}
+
+TEST_P(ContainerIoRootTest, ManyClientsAttach) {
+  constexpr size_t kClients = 200;
+  const MonitorSpec spec = lab_->Run({.args = {"/bin/sh", "-c", "cat; seq 1 100; sleep 0.5"},
+                                      .open_stdin = true,
+                                      .stdin_once = true});
+  std::vector<base::UniqueFd> clients;
+  for (size_t i = 0; i < kClients; i++) {
+    absl::StatusOr<base::UniqueFd> fd = lab_->Connect(spec).Attach(Lab::Soon(), false, true, true);
+    ASSERT_TRUE(fd.ok()) << i << ": " << fd.status();
+    clients.push_back(*std::move(fd));
+  }
+  EXPECT_LE(PssKilobytes(lab_->Connect(spec).state().monitor.pid), 120);
+  for (size_t i = 0; i < kClients; i += 2) {
+    clients[i].Reset();
+  }
+  ASSERT_TRUE(lab_->Connect(spec).CloseStdin(Lab::Soon()).ok());
+  for (size_t i = 1; i < kClients; i += 2) {
+    const std::string text = ReceiveAll(clients[i].get())[kStdout];
+    ASSERT_TRUE(text.starts_with("1\n2\n") && text.ends_with("99\n100\n")) << i;
+  }
+  EXPECT_EQ(lab_->AwaitExit(spec)->code, 0);
+}
+
 TEST_P(ContainerIoRootTest, SlowClientHoldsUpNobody) {
   const MonitorSpec spec = lab_->Run({.args = {"/bin/sh", "-c", "cat; seq 1 1000000; echo end"},
                                       .open_stdin = true,

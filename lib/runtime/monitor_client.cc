@@ -253,6 +253,7 @@ void Monitors::Forget(const std::string& id) {
 void Monitors::OnReadable(const std::string& id, uint64_t generation) {
   bool gone = false;
   bool oom = false;
+  bool loss = false;
   base::UniqueFd ended;
   {
     base::MutexLock lock(mu_);
@@ -270,13 +271,20 @@ void Monitors::OnReadable(const std::string& id, uint64_t generation) {
       if (!gone && packet->type() == PacketType::kState) {
         absl::StatusOr<MonitorState> state = ParseState(*packet);
         oom = oom || (state.ok() && state->oom_killed && !it->second.oom_told);
+        loss = loss || (state.ok() && state->lost_log_bytes > 0 && !it->second.loss_told);
       }
     }
     it->second.oom_told = it->second.oom_told || oom;
+    it->second.loss_told = it->second.loss_told || loss;
     if (gone) {
       ended = std::move(it->second.fd);
       watched_.erase(it);
     }
+  }
+  if (loss) {
+    base::Log("runtime").warn(
+        "a container's log cannot be written, its output is lost; is the disk full? container={}",
+        id);
   }
   if (oom && on_oom_) {
     on_oom_(id);
@@ -296,7 +304,7 @@ void Monitors::Reap(base::Process process) {
   const absl::Status status =
       loop_.Watch(pidfd, EPOLLIN, [this, pidfd](uint32_t) { OnChildEnd(pidfd); });
   if (!status.ok()) {
-    base::Log("runtime").warn("monitor will not be reaped error='{}'",
+    base::Log("runtime").warn("a child will not be reaped error='{}'",
                               std::string(status.message()));
   }
 }

@@ -118,11 +118,15 @@ class Monitors {
   // current callback). The monitor is not touched. Unknown id: no-op.
   void Forget(const std::string& id);
 
+  // Reaps a child of this process when it ends: a monitor's, or the helper of a StartedExec.
+  void Reap(base::Process process);
+
  private:
   struct Watched {
     base::UniqueFd fd;
     uint64_t generation = 0;
     bool oom_told = false;
+    bool loss_told = false;
   };
 
   // Waits for the outcome of `create` on a monitor's connection.
@@ -133,8 +137,6 @@ class Monitors {
   // Takes fd, but not when it fails.
   absl::Status Watch(const std::string& id, base::UniqueFd& fd, bool oom_told);
   void OnReadable(const std::string& id, uint64_t generation);
-  // Reaps the monitor when it ends.
-  void Reap(base::Process process);
   void OnChildEnd(int pidfd);
 
   base::EventLoop& loop_;
@@ -150,7 +152,7 @@ class Monitors {
 };
 
 // One connection to a monitor for requests. Not thread-safe; one request at a time. Any number of
-// connections may be open (the monitor serves 32 clients; a further one is closed at once:
+// connections may be open (the monitor serves 500 clients; a further one is closed at once:
 // kUnavailable).
 class MonitorConnection {
  public:

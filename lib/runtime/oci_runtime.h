@@ -22,13 +22,14 @@
 #include "lib/base/beneath.h"
 #include "lib/base/op_context.h"
 #include "lib/base/process_runner.h"
+#include "lib/base/unique_fd.h"
 #include "lib/runtime/runtime_handlers.h"
 
 namespace berth::runtime {
 
 struct OciRuntimeOptions {
   bool systemd_cgroup = false;
-  std::string monitor_path;  // berth-monitor, whose `exec` mode ExecSync uses
+  std::string monitor_path;  // berth-monitor, whose `exec` mode both execs use
   // Exists, on a tmpfs; for the runtime's temporary files (WithScratch) and for a pid file
   // while an exec starts. What a killed call leaves there is the owner's to remove.
   std::string scratch_dir;
@@ -52,6 +53,27 @@ struct ExecResult {
   std::string err;
   bool timed_out = false;  // killed at the timeout, with all its children
   bool truncated = false;  // output was dropped
+};
+
+// Which standard files of a command somebody wants. terminal: input and output are a terminal.
+struct ExecStreams {
+  bool in = false;
+  bool out = false;
+  bool err = false;
+  bool terminal = false;
+};
+
+// A command that runs. Descriptors are close-on-exec and non-blocking. Without a terminal, `in`,
+// `out` and `err` are this side's ends of pipes, where asked for; what was not asked for reads as
+// empty and is dropped. With one, `terminal` is its master, in which a hangup (EIO) comes after the
+// command's end only.
+struct StartedExec {
+  base::UniqueFd in, out, err, terminal;
+  // SOCK_SEQPACKET: one monitor_protocol::ExecReportPacket when the command has ended, then end of
+  // file. Closing it while the command runs kills the command and everything it started.
+  base::UniqueFd report;
+  // To be reaped when it ends, soon after the report or the closing of `report`.
+  base::Process helper;
 };
 
 class OciRuntime {
@@ -92,6 +114,12 @@ class OciRuntime {
   absl::StatusOr<ExecResult> ExecSync(const base::OpContext& ctx, const std::string& id,
                                       std::string_view process_json, absl::Duration timeout);
   static constexpr std::string_view kReasonNoCommand = "CommandNotFound";
+
+  // The same for a command whose streams the caller moves (CRI v1 Exec): returns when it runs.
+  // `process_json` has terminal as `streams` has. Errors as ExecSync's; on an error, also the
+  // context's, nothing is left.
+  absl::StatusOr<StartedExec> StartExec(const base::OpContext& ctx, const std::string& id,
+                                        std::string_view process_json, const ExecStreams& streams);
 
  private:
   std::vector<std::string> Environment() const;

@@ -10,11 +10,12 @@
 //
 // Threads: thread-safe. Run, Stop and Remove block on plugins and the kernel; one at a time per pod
 // (Sandbox::op_mu_). Records are handed out as immutable snapshots. Ownership: borrows everything
-// in SandboxDeps. Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox.
+// in SandboxDeps. Source: CRI v1 RuntimeService, RunPodSandbox .. ListPodSandbox, PortForward.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,6 +23,7 @@
 #include "lib/base/event_loop.h"
 #include "lib/base/id_index.h"
 #include "lib/base/op_context.h"
+#include "lib/base/unique_fd.h"
 #include "lib/cgroup/pod_cgroups.h"
 #include "lib/cni/cni_invoker.h"
 #include "lib/cni/network_configs.h"
@@ -57,6 +59,11 @@ struct SandboxOptions {
   std::map<std::string, std::string>
       default_sysctls;  // for pods whose namespaces allow them; the pod's own win
   uint64_t shm_bytes = 64 << 20;
+};
+
+// Not connected; close-on-exec, non-blocking. One is absent where the node has no such protocol.
+struct PodSockets {
+  base::UniqueFd ipv4, ipv6;
 };
 
 class SandboxService {
@@ -95,6 +102,11 @@ class SandboxService {
 
   // What this node can do for pods that ask for a user namespace.
   UserNamespaces& user_namespaces() { return user_namespaces_; }
+  // TCP sockets in the pod's network, for its ports (CRI v1 PortForward). kNotFound;
+  // kFailedPrecondition: the pod is not ready.
+  absl::StatusOr<PodSockets> OpenSockets(const std::string& id) const;
+  // The snapshot of a pod that is ready. The same errors; `what` could not be done.
+  absl::StatusOr<SandboxPtr> GetReady(const std::string& id, std::string_view what) const;
 
   // Full id or unique prefix. kNotFound; kInvalidArgument when ambiguous or empty.
   absl::StatusOr<SandboxPtr> Get(const std::string& id) const;

@@ -1,11 +1,16 @@
 """The container log: format, partial lines, both streams, reopening."""
+import hashlib
+import json
 import os
 import re
 import stat
+import subprocess
 import time
 
 import grpc
 import pytest
+
+from harness import pods
 
 pytestmark = pytest.mark.uml
 
@@ -126,6 +131,80 @@ def test_a_planted_symlink_is_not_followed(daemon, tmp_path):
     except grpc.RpcError:
         pass
     assert target.read_text() == "untouched"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with room for 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "logs", folder], check=True)
+    yield str(folder)
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.berth
+def test_a_full_disk_stops_nobody_and_is_told(daemon, small_disk):
+    lines = 200000
+    container = daemon.run_pod(log_directory=small_disk).run_container(
+        command=["sh", "-c", f"seq 1 {lines}; echo done >/state; sleep 1000"])
+    deadline = time.monotonic() + 30
+    while container.exec(["test", "-e", "/state"]).exit_code != 0:
+        assert time.monotonic() < deadline, "the container hangs"
+        time.sleep(0.05)
+    written = sum(len(b"%d\n" % n) for n in range(1, lines + 1))
+    lost = json.loads(container.info()["info"])["lostLogBytes"]
+    logged = container.log_text()        # no torn line is in it
+    assert len(logged) + lost == written
+    assert lost > written // 2
+    assert "output is lost" in daemon.log() and container.id in daemon.log()
+    # There is room again: the log goes on, in a new file after a rotation.
+    os.unlink(container.log_path)
+    daemon.client.ReopenContainerLog(container_id=container.id)
+    container.exec(["sh", "-c", "echo again >/proc/1/fd/1"])
+    container.wait_log(b"again\n")
+    container.stop(timeout=0)
+    assert json.loads(container.info()["info"])["lostLogBytes"] == lost
+
+
+@pytest.mark.berth
+@pytest.mark.slow
+def test_gigabytes_and_rotations_without_a_lost_or_doubled_byte(daemon):
+    """BERTH_TEST_LOG_MEGABYTES says how much; all lines differ, so that a lost or doubled one shows."""
+    megabytes = int(os.environ.get("BERTH_TEST_LOG_MEGABYTES", "200"))
+    count = megabytes * 1000
+    container = daemon.run_pod().run_container(command=[
+        "awk", f'BEGIN {{ for (i = 1; i <= {count}; i++) printf "%0999d\\n", i }}'])
+    digest, size = hashlib.sha256(), 0
+
+    def take(path):
+        nonlocal size
+        with open(path, "rb") as log:
+            for line in log:
+                assert line[35:45] in (b" stdout F ", b" stdout P "), line[:60]
+                text = line[45:] if line[43:44] == b"F" else line[45:-1]
+                digest.update(text)
+                size += len(text)
+        os.unlink(path)
+
+    for rotation in range(5):
+        deadline = time.monotonic() + 300
+        while size + os.path.getsize(container.log_path) < (rotation + 1) * megabytes * 10 ** 6 // 6:
+            assert time.monotonic() < deadline, "the container does not get on"
+            time.sleep(0.01)
+        old = f"{container.log_path}.{rotation}"
+        os.rename(container.log_path, old)
+        daemon.client.ReopenContainerLog(container_id=container.id)
+        assert container.status().state == pods.pb.CONTAINER_RUNNING, "the rotations came too late"
+        take(old)
+    assert container.wait_exited(seconds=300).exit_code == 0
+    take(container.log_path)
+    expected = hashlib.sha256()
+    for number in range(1, count + 1):
+        expected.update(b"%0999d\n" % number)
+    assert size == count * 1000
+    assert digest.digest() == expected.digest()
+    assert json.loads(container.info()["info"])["lostLogBytes"] == 0
 
 
 def test_the_log_survives_until_the_kubelet_takes_it(daemon):

@@ -15,7 +15,7 @@ SERVED = {
     "GetContainerEvents", "StreamContainers", "StreamImages", "StreamPodSandboxes",
     "Version", "Status", "RuntimeConfig", "RunPodSandbox", "StopPodSandbox", "RemovePodSandbox",
     "PodSandboxStatus", "ListPodSandbox", "CreateContainer", "StartContainer", "StopContainer",
-    "RemoveContainer", "ContainerStatus", "ListContainers", "ExecSync", "ReopenContainerLog", "ListImages",
+    "RemoveContainer", "ContainerStatus", "ListContainers", "ExecSync", "Exec", "Attach", "PortForward", "ReopenContainerLog", "ListImages",
     "ImageStatus", "PullImage", "RemoveImage", "ImageFsInfo", "UpdateRuntimeConfig",
     "UpdateContainerResources", "UpdatePodSandboxResources", "ContainerStats", "ListContainerStats",
     "StreamContainerStats", "PodSandboxStats", "ListPodSandboxStats", "StreamPodSandboxStats",

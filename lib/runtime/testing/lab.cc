@@ -330,8 +330,8 @@ bool Lab::AwaitLog(const MonitorSpec& spec, const std::string& text, absl::Durat
   return Eventually([&] { return LogText(spec).find(text) != std::string::npos; }, timeout);
 }
 
-std::string Lab::Process(const std::vector<std::string>& args) const {
-  return ProcessObject(args, false).dump();
+std::string Lab::Process(const std::vector<std::string>& args, bool tty) const {
+  return ProcessObject(args, tty).dump();
 }
 
 absl::StatusOr<ExecResult> Lab::Exec(const MonitorSpec& spec, const std::string& script,

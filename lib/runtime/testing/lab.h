@@ -66,7 +66,7 @@ class Lab {
                 absl::Duration timeout = absl::Seconds(20)) const;
 
   // An OCI process object that runs these arguments.
-  std::string Process(const std::vector<std::string>& args) const;
+  std::string Process(const std::vector<std::string>& args, bool tty = false) const;
   absl::StatusOr<ExecResult> Exec(const MonitorSpec& spec, const std::string& script,
                                   absl::Duration timeout = absl::Seconds(20));
 
