@@ -37,6 +37,7 @@ class ScratchDaemon:
     def __init__(self, runtime="crun", registry="", registries=None, with_network=True,
                  cgroup_manager="cgroupfs", wait=True, **options):
         self.base = places.scratch("bt-")
+        os.chmod(self.base, 0o711)    # the roots of user namespaces come by, as on a node
         self.token = os.path.basename(self.base)
         self.runtime, self.cgroup_manager, self.options = runtime, cgroup_manager, options
         self.root, self.state = f"{self.base}/root", f"{self.base}/state"

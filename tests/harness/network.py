@@ -6,6 +6,8 @@ import random
 import shlex
 import subprocess
 
+from harness import leaks
+
 PLUGIN_DIRS = ["/opt/cni/bin", "/usr/lib/cni"]
 
 
@@ -83,8 +85,13 @@ class ScratchNetwork:
         self.remove_rules()
 
     def remove_rules(self):
-        """Takes away firewall rules that carry this network's name."""
+        """Takes away firewall rules that carry this network's name, and the chains of plugins that they were in."""
+        chains = set()
         for line in run("iptables-save", "-t", "nat").splitlines():
             if self.name in line and line.startswith("-A "):
                 subprocess.run(["iptables", "-t", "nat", "-D", *shlex.split(line)[1:]],
                                stderr=subprocess.DEVNULL, check=False)
+                chains.add(line.split()[1])
+        for chain in chains:
+            if chain.startswith("CNI-") and chain not in leaks.PERMANENT_CHAINS:
+                subprocess.run(["iptables", "-t", "nat", "-X", chain], stderr=subprocess.DEVNULL, check=False)

@@ -174,7 +174,8 @@ def test_gigabytes_and_rotations_without_a_lost_or_doubled_byte(daemon):
     megabytes = int(os.environ.get("BERTH_TEST_LOG_MEGABYTES", "200"))
     count = megabytes * 1000
     container = daemon.run_pod().run_container(command=[
-        "awk", f'BEGIN {{ for (i = 1; i <= {count}; i++) printf "%0999d\\n", i }}'])
+        "awk", f'BEGIN {{ for (i = 1; i <= {count}; i++) {{ printf "%0999d\\n", i; if (i == {count * 11 // 12}) '
+               f'while ((getline go < "/go") < 0) system("sleep 0.05") }} }}'])
     digest, size = hashlib.sha256(), 0
 
     def take(path):
@@ -197,6 +198,7 @@ def test_gigabytes_and_rotations_without_a_lost_or_doubled_byte(daemon):
         daemon.client.ReopenContainerLog(container_id=container.id)
         assert container.status().state == pods.pb.CONTAINER_RUNNING, "the rotations came too late"
         take(old)
+    container.shell("touch /go")    # not before: it would have ended before the last rotation on a fast machine
     assert container.wait_exited(seconds=300).exit_code == 0
     take(container.log_path)
     expected = hashlib.sha256()

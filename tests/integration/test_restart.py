@@ -271,9 +271,7 @@ def test_after_a_reboot_containers_are_found_ended(fresh):
         subprocess.run(["umount", "-l", line.split()[1]], check=False)
     subprocess.run(["rm", "-rf", fresh.state, f"/run/{fresh.runtime}/{container.id}"], check=True)
     # So do the node's packet filter rules: no plugin could take them back without the pod's netns.
-    rules = subprocess.run(["iptables-save", "-t", "nat"], capture_output=True, text=True, check=True).stdout
-    kept = "".join(line + "\n" for line in rules.splitlines() if pod.id not in line)
-    subprocess.run(["iptables-restore"], input=kept, text=True, check=True)
+    fresh.network.remove_rules()
     fresh.start()
     assert pod.status().state == pb.SANDBOX_NOTREADY
     status = container.status()
