@@ -37,7 +37,7 @@ absl::StatusOr<model::ContainerUser> ResolveUser(int root_fd,
 // The text of /etc/passwd with a line for `user` added, for programs that ask for their name;
 // nullopt when none is needed: the uid has a line, is 0, or can write the file itself, or the
 // request mounts something on /etc or /etc/passwd. `home` is the line's home: HOME as the request
-// or the image set it, else the working directory. Errors: as above, and kInvalidArgument for a
+// or the image set it, else the user's own, else "/". Errors: as above, and kInvalidArgument for a
 // home with ':' or control characters.
 absl::StatusOr<std::optional<std::string>> PasswdWithUser(int root_fd,
                                                           const model::ContainerSpec& container,
