@@ -464,3 +464,7 @@ def test_random_requests(scratch):
     assert follower.count > 0
     listed = {pod.id for pod in daemon.client.ListPodSandbox().items}
     assert listed == {pod.id for worker in workers for pod in worker.pods}
+    # Runtimes that were killed in the middle leave a file in <state>/tmp, which the next start takes away.
+    daemon.remove_pods()
+    daemon.restart()
+    assert not os.listdir(f"{daemon.state}/tmp")

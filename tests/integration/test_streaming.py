@@ -204,7 +204,9 @@ def test_large_transfers(container, protocol):
 
 
 def test_exec_during_the_grace_period(daemon):
-    container = daemon.run_pod().run_container(command=["sh", "-c", "trap : TERM; while :; do sleep 0.1; done"])
+    container = daemon.run_pod().run_container(
+        command=["sh", "-c", "trap : TERM; echo ready; while :; do sleep 0.1; done"])
+    container.wait_log(b"ready\n")
     stopping = daemon.client.StopContainer.future(pb.StopContainerRequest(container_id=container.id, timeout=20))
     time.sleep(0.3)
     assert streams.run(container, ["echo", "still"]) == (b"still\n", b"", 0)
