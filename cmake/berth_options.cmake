@@ -16,4 +16,8 @@ set(BERTH_SANITIZE "" CACHE STRING "Sanitizers for everything but the monitor an
 if(BERTH_SANITIZE)
   target_compile_options(berth_options INTERFACE -fsanitize=${BERTH_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(berth_options INTERFACE -fsanitize=${BERTH_SANITIZE})
+  if(BERTH_SANITIZE MATCHES thread)
+    # Boost.Asio has a fence, which the sanitizer does not follow and the compiler warns of.
+    target_compile_options(berth_options INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-tsan>)
+  endif()
 endif()
