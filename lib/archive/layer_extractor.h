@@ -64,6 +64,8 @@ namespace berth::archive {
 struct LayerOptions {
   std::string name;  // for messages: the layer's digest
   LayerLimits limits;
+  // Where the layer's recipe is written (layer_recipe.h): an empty file, borrowed; -1: nowhere.
+  int recipe_fd = -1;
 };
 
 struct LayerResult {

@@ -5,9 +5,11 @@
 //     lock                       flock(2): one berthd per root
 //     import/                    archives being imported; emptied at start
 //     probe/                     while berthd tries whether it can make user namespaces
-//     layers/<number>/           one unpacked layer; the number is its database key and never used
-//     again containers/<id>/upper      the container's writable layer containers/<id>/work
-//     overlayfs' own
+//     recipes/<number>           how to make the layer's tar stream again
+//     (lib/archive/layer_recipe.h) trash/                     layers being removed; emptied in the
+//     background, and at start layers/<number>/           one unpacked layer; the number is its
+//     database key and never used again containers/<id>/upper      the container's writable layer
+//     containers/<id>/work overlayfs' own
 //   <state>                      gone at reboot; mode 0700
 //     ns/<sandbox id>/{net,ipc,uts,pid,user}   pinned namespaces (bind mounts)
 //     sandboxes/<id>/            resolv.conf, hostname, hosts; shm is a tmpfs mounted on
@@ -52,6 +54,9 @@ class Paths {
   std::string Probe() const { return root_ + "/probe"; }
   std::string Layers() const { return root_ + "/layers"; }
   std::string Layer(int64_t number) const { return Layers() + "/" + std::to_string(number); }
+  std::string Recipes() const { return root_ + "/recipes"; }
+  std::string Recipe(int64_t number) const { return Recipes() + "/" + std::to_string(number); }
+  std::string Trash() const { return root_ + "/trash"; }
   std::string ContainersRoot() const { return root_ + "/containers"; }
   std::string ContainerRoot(const model::ContainerId& id) const {
     return ContainersRoot() + "/" + id.value();
