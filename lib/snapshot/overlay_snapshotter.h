@@ -1,11 +1,12 @@
 // OverlaySnapshotter: directories of image layers, and root filesystems of containers made of them
 // by overlayfs.
 //
-// On disk:  <root>/layers/<number>/        one unpacked layer; the number is its database row,
-// never used twice
+// On disk:  <root>/layers/<number>/        one unpacked layer; the number is its database row, never
+//                                          used twice
 //           <root>/layers/0/               always empty: the lower directory of an image without
-//           layers <root>/containers/<id>/upper   what the container wrote (path chosen by the
-//           caller) <root>/containers/<id>/work    overlayfs's own
+//                                          layers
+//           <root>/containers/<id>/upper   what the container wrote (path chosen by the caller)
+//           <root>/containers/<id>/work    overlayfs's own
 // A layer directory means nothing until the database knows it; what it does not know is removed by
 // PruneLayers.
 //
