@@ -95,6 +95,7 @@ spec::PodFiles PodFilesOf(const store::Paths& paths, const model::SandboxRecord&
   spec::PodFiles files;
   files.resolv_conf = paths.ResolvConf(sandbox.id);
   files.hostname = paths.Hostname(sandbox.id);
+  files.containerenv = paths.Containerenv(sandbox.id);
   files.hosts = namespaces.network == model::NamespaceMode::kNode ? "/etc/hosts" : "";
   files.shm = namespaces.ipc == model::NamespaceMode::kNode ? "/dev/shm" : paths.Shm(sandbox.id);
   return files;

@@ -2,6 +2,10 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
@@ -49,13 +53,18 @@ absl::Status SandboxService::WriteFiles(const base::OpContext& ctx,
     resolv_conf = node.ok() ? *node : "";  // a node without one has no DNS to hand on
   }
   // Containers read these as any user; the directory itself is the daemon's alone.
-  RETURN_IF_ERROR(base::WriteFile(paths.ResolvConf(record.id), resolv_conf, 0644));
-  RETURN_IF_ERROR(base::WriteFile(paths.Hostname(record.id), record.hostname + "\n", 0644));
+  const std::vector<std::pair<std::string, std::string>> files = {
+      {paths.ResolvConf(record.id), resolv_conf},
+      {paths.Hostname(record.id), record.hostname + "\n"},
+      {paths.Containerenv(record.id), ""}};  // by being there it tells that this is a container
+  for (const auto& [path, content] : files) {
+    RETURN_IF_ERROR(base::WriteFile(path, content, 0644));
+  }
   std::string shm_options = fmt::format("mode=1777,size={}", options_.shm_bytes);
   if (OwnsUsers(record.spec)) {
     const base::Owner root = RootOf(record.spec);
     shm_options += fmt::format(",uid={},gid={}", root.uid, root.gid);
-    for (const std::string& path : {paths.ResolvConf(record.id), paths.Hostname(record.id)}) {
+    for (const auto& [path, content] : files) {
       RETURN_IF_ERROR(base::GiveTo(root, AT_FDCWD, path));
     }
   }
@@ -63,8 +72,9 @@ absl::Status SandboxService::WriteFiles(const base::OpContext& ctx,
     ASSIGN_OR_RETURN(const security::SelinuxLabels labels,
                      security::LabelsFor(record.spec.selinux, {}));
     if (!labels.mount.empty()) {
-      RETURN_IF_ERROR(security::Relabel(ctx, paths.ResolvConf(record.id), labels.mount));
-      RETURN_IF_ERROR(security::Relabel(ctx, paths.Hostname(record.id), labels.mount));
+      for (const auto& [path, content] : files) {
+        RETURN_IF_ERROR(security::Relabel(ctx, path, labels.mount));
+      }
       shm_options += "," + security::ContextOption(labels.mount);
     }
   }

@@ -5,25 +5,25 @@
 //     lock                       flock(2): one berthd per root
 //     import/                    archives being imported; emptied at start
 //     probe/                     while berthd tries whether it can make user namespaces
-//     recipes/<number>           how to make the layer's tar stream again
-//     (lib/archive/layer_recipe.h) trash/                     layers being removed; emptied in the
-//     background, and at start layers/<number>/           one unpacked layer; the number is its
-//     database key and never used again containers/<id>/upper      the container's writable layer
-//     containers/<id>/work overlayfs' own
+//     layers/<number>/           one unpacked layer; the number is its key in the database and is
+//                                never used again
+//     recipes/<number>           how to make the layer's tar stream again (archive/layer_recipe.h)
+//     trash/                     layers being removed; emptied in the background, and at start
+//     containers/<id>/upper      the container's writable layer
+//     containers/<id>/work       overlayfs' own
 //   <state>                      gone at reboot; mode 0700
 //     ns/<sandbox id>/{net,ipc,uts,pid,user}   pinned namespaces (bind mounts)
-//     sandboxes/<id>/            resolv.conf, hostname, hosts; shm is a tmpfs mounted on
-//     sandboxes/<id>/shm
+//     sandboxes/<id>/            resolv.conf, hostname, hosts, containerenv (empty)
+//       shm                      a tmpfs, the pod's /dev/shm
 //       layers                   with a user namespace: <root>/layers with the pod's ids, read-only
 //     containers/<id>/           the OCI bundle: config.json, rootfs (overlay mount), pidfile
 //       monitor.sock             the monitor listens here while it lives
 //       exit                     the exit record, written once by the monitor
 //       crun.XXXXXX              only after a `create` that was killed (lib/runtime/oci_runtime.h)
 //       process.json             the container's `process`, what an exec session starts from
-//       passwd                   /etc/passwd with a line for the container's user, where it needs
-//       one
-//       volumes/<number>         what the request's mount of this number shows, where it is not a
-//       path of the node: an image volume (read-only mount), or the path with mapped ids
+//       passwd                   /etc/passwd with a line for the container's user, where it needs one
+//       volumes/<number>         what the request's mount of this number shows, where it is no path of
+//                                the node: an image volume (read-only), or a path with mapped ids
 //     tmp/                       of the runtime calls that berthd makes itself; emptied at start
 //     apparmor-profile           the text of the AppArmor profile that berthd loaded last
 //
@@ -82,6 +82,9 @@ class Paths {
     return SandboxState(id) + "/resolv.conf";
   }
   std::string Hostname(const model::SandboxId& id) const { return SandboxState(id) + "/hostname"; }
+  std::string Containerenv(const model::SandboxId& id) const {
+    return SandboxState(id) + "/containerenv";
+  }
   std::string Hosts(const model::SandboxId& id) const { return SandboxState(id) + "/hosts"; }
   std::string Shm(const model::SandboxId& id) const { return SandboxState(id) + "/shm"; }
   std::string LayersView(const model::SandboxId& id) const { return SandboxState(id) + "/layers"; }

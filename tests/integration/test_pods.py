@@ -240,6 +240,13 @@ def test_hostname(daemon):
     assert "wonderful" in container.output(["cat", "/etc/hostname"])
 
 
+@pytest.mark.parametrize("options", [{}, {"readonly_rootfs": True}], ids=["writable", "read-only"])
+def test_containerenv(daemon, options):
+    """A program that asks whether it is in a container looks for this file."""
+    container = daemon.run_pod().run_container(security=options)
+    assert container.shell("test -f /run/.containerenv && wc -c < /run/.containerenv").strip() == "0"
+
+
 def test_dns_configuration(daemon):
     container = daemon.run_pod(dns={
         "servers": ["10.1.2.3", "fd00::1"], "searches": ["a.example", "b.example"],

@@ -136,7 +136,7 @@ absl::StatusOr<Json> MatrixWorld::Build(const std::string& root) {
                       .hostname = "/pod/hostname",
                       .hosts = pod.network == NamespaceMode::kNode ? "/etc/hosts" : "",
                       .shm = pod.ipc == NamespaceMode::kNode ? "/dev/shm" : "/pod/shm",
-                      .containerenv = ""};
+                      .containerenv = "/pod/containerenv"};
   inputs.edits = edits;
   ASSIGN_OR_RETURN(inputs.user, ResolveUser(fd.get(), container.security, image.user));
   ASSIGN_OR_RETURN(inputs.devices, PrepareEdits(edits, inputs.user));
