@@ -139,7 +139,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
   const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;
   ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(ctx, runner_, runtimes,
                                                              config.runtime.default_handler, chosen,
-                                                             paths_.Temporary()));
+                                                             paths_.Temporary(),
+                                                             paths_.RuntimeProbes()));
   for (const runtime::BrokenHandler& broken : handlers_->broken()) {
     base::Log("app").warn("an OCI runtime does not work and is left out handler={} error=\"{}\"",
                           broken.name, broken.error.ToString());

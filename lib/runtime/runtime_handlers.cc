@@ -11,8 +11,10 @@
 #include "fmt/ranges.h"
 #include "nlohmann/json.hpp"
 
+#include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/runtime/oci_runtime.h"
+#include "lib/runtime/probe_cache.h"
 
 namespace berth::runtime {
 namespace {
@@ -73,35 +75,46 @@ HandlerFeatures FeaturesByVersion(std::string_view version_line) {
   return features;
 }
 
+absl::StatusOr<ProbeCache::Answer> Ask(const base::OpContext& ctx, base::ProcessRunner& runner,
+                                       const std::string& path, const std::string& scratch_dir) {
+  ASSIGN_OR_RETURN(base::RunResult version, Probe(ctx, runner, path, "--version", scratch_dir));
+  if (!version.exit.ok() || version.out.empty()) {
+    return absl::FailedPreconditionError(fmt::format("'{} --version' ended with {} and said '{}'",
+                                                     path, version.exit.Combined(),
+                                                     CleanMessage(version.err)));
+  }
+  ProbeCache::Answer answer;
+  answer.version = CleanMessage(version.out.substr(0, version.out.find('\n')));
+
+  // Older ones do not have it, which is no error; neither is nonsense, for they run containers all
+  // the same.
+  absl::StatusOr<base::RunResult> features = Probe(ctx, runner, path, "features", scratch_dir);
+  absl::StatusOr<HandlerFeatures> parsed = absl::UnavailableError("no features");
+  if (features.ok() && features->exit.ok() && !features->truncated) {
+    parsed = ParseFeatures(features->out);
+  }
+  if (KernelHasMountSetattr()) {
+    answer.features = parsed.ok() ? *parsed : FeaturesByVersion(answer.version);
+  }
+  return answer;
+}
+
 absl::StatusOr<Handler> LoadHandler(const base::OpContext& ctx, base::ProcessRunner& runner,
-                                    const HandlerConfig& config, const std::string& scratch_dir) {
+                                    const HandlerConfig& config, const std::string& scratch_dir,
+                                    ProbeCache& cache) {
   Handler handler;
   handler.name = config.name;
   handler.root = config.root.empty() ? "/run/" + config.name : config.root;
   handler.options = config.options;
   ASSIGN_OR_RETURN(handler.path,
                    base::FindProgram(config.path.empty() ? config.name : config.path));
-
-  ASSIGN_OR_RETURN(base::RunResult version,
-                   Probe(ctx, runner, handler.path, "--version", scratch_dir));
-  if (!version.exit.ok() || version.out.empty()) {
-    return absl::FailedPreconditionError(fmt::format("'{} --version' ended with {} and said '{}'",
-                                                     handler.path, version.exit.Combined(),
-                                                     CleanMessage(version.err)));
+  std::optional<ProbeCache::Answer> answer = cache.Find(handler.path);
+  if (!answer) {
+    ASSIGN_OR_RETURN(answer, Ask(ctx, runner, handler.path, scratch_dir));
+    cache.Put(handler.path, *answer);
   }
-  handler.version = CleanMessage(version.out.substr(0, version.out.find('\n')));
-
-  // Older ones do not have it, which is no error; neither is nonsense, for they run containers all
-  // the same.
-  absl::StatusOr<base::RunResult> features =
-      Probe(ctx, runner, handler.path, "features", scratch_dir);
-  absl::StatusOr<HandlerFeatures> parsed = absl::UnavailableError("no features");
-  if (features.ok() && features->exit.ok() && !features->truncated) {
-    parsed = ParseFeatures(features->out);
-  }
-  if (KernelHasMountSetattr()) {
-    handler.features = parsed.ok() ? *parsed : FeaturesByVersion(handler.version);
-  }
+  handler.version = std::move(answer->version);
+  handler.features = answer->features;
   return handler;
 }
 
@@ -162,12 +175,10 @@ absl::StatusOr<HandlerFeatures> ParseFeatures(std::string_view json) {
   return features;
 }
 
-absl::StatusOr<RuntimeHandlers> RuntimeHandlers::Load(const base::OpContext& ctx,
-                                                      base::ProcessRunner& runner,
-                                                      const std::vector<HandlerConfig>& configs,
-                                                      const std::string& default_name,
-                                                      bool default_is_required,
-                                                      const std::string& scratch_dir) {
+absl::StatusOr<RuntimeHandlers> RuntimeHandlers::Load(
+    const base::OpContext& ctx, base::ProcessRunner& runner,
+    const std::vector<HandlerConfig>& configs, const std::string& default_name,
+    bool default_is_required, const std::string& scratch_dir, const std::string& cache_path) {
   std::vector<HandlerConfig> wanted = configs;
   for (const std::string_view name : kWellKnown) {
     const bool configured = std::any_of(configs.begin(), configs.end(),
@@ -177,14 +188,20 @@ absl::StatusOr<RuntimeHandlers> RuntimeHandlers::Load(const base::OpContext& ctx
     }
   }
 
+  ProbeCache cache(cache_path);
   RuntimeHandlers result;
   for (const HandlerConfig& config : wanted) {
-    absl::StatusOr<Handler> handler = LoadHandler(ctx, runner, config, scratch_dir);
+    absl::StatusOr<Handler> handler = LoadHandler(ctx, runner, config, scratch_dir, cache);
     if (handler.ok()) {
       result.handlers_.push_back(*std::move(handler));
     } else {
       result.broken_.push_back({config.name, handler.status()});
     }
+  }
+
+  if (const absl::Status saved = cache.Save(); !saved.ok()) {
+    base::Log("runtime").warn(
+        "cannot keep what OCI runtimes said, the next start asks again error={}", saved.ToString());
   }
 
   const auto find = [&result](std::string_view name) {

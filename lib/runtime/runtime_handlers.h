@@ -2,8 +2,8 @@
 // v1 "runtime_handler").
 //
 // Made once at start from the configuration, plus crun and runc where they are on PATH and not
-// configured. Each one's `--version` and `features` are run then. A runtime that does not work is
-// kept out and listed in broken().
+// configured. Each one's `--version` and `features` are run then, unless a ProbeCache has what they
+// said. A runtime that does not work is kept out and listed in broken().
 //
 // Threads: immutable after Load; may be shared. Ownership: handlers live as long as this object.
 #pragma once
@@ -57,14 +57,16 @@ class RuntimeHandlers {
   // Runs each runtime for at most kProbeTimeout. default_name must be usable, or be absent from
   // `configs` and PATH while another one is usable and default_name was not chosen by the
   // administrator (default_is_required false): then the first usable one of crun and runc, else of
-  // `configs`, is the default. scratch_dir: as in OciRuntimeOptions. kFailedPrecondition: there is
-  // no usable one, or not the required one; the message has each one's error.
+  // `configs`, is the default. scratch_dir: as in OciRuntimeOptions. cache_path: a ProbeCache's.
+  // kFailedPrecondition: there is no usable one, or not the required one; the message has each one's
+  // error.
   static absl::StatusOr<RuntimeHandlers> Load(const base::OpContext& ctx,
                                               base::ProcessRunner& runner,
                                               const std::vector<HandlerConfig>& configs,
                                               const std::string& default_name,
                                               bool default_is_required,
-                                              const std::string& scratch_dir = {});
+                                              const std::string& scratch_dir = {},
+                                              const std::string& cache_path = {});
   static constexpr absl::Duration kProbeTimeout = absl::Seconds(5);
 
   // By name; "" is the default one. kNotFound names the known ones, or why this one is broken.

@@ -25,6 +25,7 @@
 //       volumes/<number>         what the request's mount of this number shows, where it is no path of
 //                                the node: an image volume (read-only), or a path with mapped ids
 //     tmp/                       of the runtime calls that berthd makes itself; emptied at start
+//     runtime-probes.json        what the OCI runtimes said of themselves (lib/runtime/probe_cache.h)
 //     apparmor-profile           the text of the AppArmor profile that berthd loaded last
 //
 // Threads: immutable after construction.
@@ -65,6 +66,7 @@ class Paths {
   std::string Work(const model::ContainerId& id) const { return ContainerRoot(id) + "/work"; }
 
   std::string Temporary() const { return state_ + "/tmp"; }
+  std::string RuntimeProbes() const { return state_ + "/runtime-probes.json"; }
   std::string ApparmorProfile() const { return state_ + "/apparmor-profile"; }
   std::string NamespacesState() const { return state_ + "/ns"; }
   std::string Namespaces(const model::SandboxId& id) const {

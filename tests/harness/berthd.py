@@ -55,7 +55,7 @@ class ScratchBerthd(daemon.ScratchDaemon):
         inside = path[len(self.base):]
         return inside.startswith("/root/layers/") or inside.startswith("/root/berth.db") or inside in (
             "/root/layers", "/root/containers", "/root/import", "/state/ns", "/state/sandboxes", "/state/containers",
-            "/state/runtime", "/state/runtime/runc", "/state/runtime/crun", "/state/tmp", "/state/apparmor-profile")
+            "/state/runtime", "/state/runtime/runc", "/state/runtime/crun", "/state/tmp", "/state/apparmor-profile", "/state/runtime-probes.json")
 
     def later_descriptors(self):
         # SQLite closes the checkpointer's descriptor only when no lock of this process hangs on the file.
