@@ -36,16 +36,6 @@ absl::Status ApplyEntries(TarStream& stream, const LayerLimits& limits, TreeWrit
   }
 }
 
-// What follows the archive's end belongs to the DiffID too.
-absl::Status ReadToEnd(TarStream& stream) {
-  while (true) {
-    ASSIGN_OR_RETURN(const std::string_view piece, stream.Next());
-    if (piece.empty()) {
-      return absl::OkStatus();
-    }
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<LayerResult> UnpackLayer(int root_fd, ByteSource& source,
@@ -54,10 +44,7 @@ absl::StatusOr<LayerResult> UnpackLayer(int root_fd, ByteSource& source,
   Decompressor decompressor(source);
   TarStream stream(decompressor, options.limits);
   TreeWriter tree(root_fd, options.limits);
-  absl::Status status = ApplyEntries(stream, options.limits, tree);
-  if (status.ok()) {
-    status = ReadToEnd(stream);
-  }
+  const absl::Status status = ApplyEntries(stream, options.limits, tree);
   if (!status.ok()) {
     return base::MakeStatus(
         status.code(), fmt::format("unpack layer '{}': {} (near byte {} of the tar stream)",
