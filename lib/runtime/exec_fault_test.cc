@@ -39,7 +39,8 @@ TEST(ExecFaultTest, HangingRuntimeIsKilledAtTheTimeout) {
 }
 
 TEST(ExecFaultTest, WhatAKilledRuntimeLeavesIsRemoved) {
-  Lab lab(FakeRuntime(R"(touch $_LIBCONTAINER_STATEDIR/crun.a; mount --bind $_LIBCONTAINER_STATEDIR/crun.a \
+  Lab lab(FakeRuntime(
+      R"(touch $_LIBCONTAINER_STATEDIR/crun.a; mount --bind $_LIBCONTAINER_STATEDIR/crun.a \
                          $_LIBCONTAINER_STATEDIR/crun.a; touch $root/up; sleep 1000)"));
   const auto before = base::ListDir(lab.dir());
   const absl::StatusOr<ExecResult> result =

@@ -13,7 +13,7 @@ from harness.cri import pb
 
 PROTOCOLS = ["spdy", "websocket"]
 # What the large transfers carry.
-MEGABYTES = int(os.environ.get("BERTH_TEST_STREAM_MEGABYTES", "64"))
+MEGABYTES = int(os.environ.get("BERTH_TEST_STREAM_MEGABYTES", "1000"))
 FAILED = 125     # streamclient's exit status when the session, not the command, failed
 
 
@@ -128,9 +128,9 @@ def memory(pid):
 
 
 ECHO = """
-import socket, sys, threading
+import contextlib, socket, sys, threading
 def serve(connection):
-    with connection:
+    with contextlib.suppress(ConnectionError), connection:
         while data := connection.recv(1 << 16):
             connection.sendall(data)
 family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
