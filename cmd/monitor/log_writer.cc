@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmd/monitor/journal.h"
 #include "cmd/monitor/text.h"
 
 namespace berth::monitor {
@@ -84,7 +85,7 @@ void LogWriter::FormatTime() {
 }
 
 size_t LogWriter::Write(Stream stream, const char* data, size_t size, bool all) {
-  if (fd_ < 0) {
+  if (fd_ < 0 && journal_ == nullptr) {
     return size;
   }
   FormatTime();
@@ -103,21 +104,33 @@ size_t LogWriter::Write(Stream stream, const char* data, size_t size, bool all) 
     const size_t window = left < kMaxText + 1 ? left : kMaxText + 1;
     const char* newline = static_cast<const char*>(memchr(text, '\n', window));
     if (newline != nullptr) {
-      Add(text, static_cast<size_t>(newline - text) + 1, false);
+      Add(stream, text, static_cast<size_t>(newline - text) + 1, false);
       done += static_cast<size_t>(newline - text) + 1;
     } else if (left > kMaxText || all) {
       const size_t count = left < kMaxText ? left : kMaxText;
-      Add(text, count, true);
+      Add(stream, text, count, true);
       done += count;
     } else {
       break;
     }
   }
   Flush();
+  if (journal_ != nullptr) {
+    journal_->Flush();
+  }
   return done;
 }
 
-void LogWriter::Add(const char* text, size_t size, bool partial) {
+void LogWriter::Add(Stream stream, const char* text, size_t size, bool partial) {
+  if (fd_ >= 0) {
+    AddToFile(text, size, partial);
+  }
+  if (journal_ != nullptr) {
+    journal_->Add(stream, text, partial ? size : size - 1, partial);
+  }
+}
+
+void LogWriter::AddToFile(const char* text, size_t size, bool partial) {
   const size_t record = header_size_ + size + (partial ? 1 : 0);
   if (vector_count_ + 3 > kMaxVectors) {
     Flush();

@@ -18,9 +18,11 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "cmd/monitor/stream.h"
+
 namespace berth::monitor {
 
-enum class Stream : uint8_t { kStdout, kStderr };
+class Journal;
 
 class LogWriter {
  public:
@@ -30,6 +32,9 @@ class LogWriter {
   // max_size 0: no limit; else the file is emptied when a record would make it larger. path null:
   // Write drops everything.
   int Open(const char* path, int64_t max_size);
+
+  // Gives every record to the journal, too. Borrowed.
+  void AlsoTo(Journal* journal) { journal_ = journal; }
 
   // Writes what is complete of `data` with the time of now, and returns how many bytes that were. A
   // last line that is not complete is left when it is shorter than kMaxText and `all` is false;
@@ -43,12 +48,14 @@ class LogWriter {
 
   void FormatTime();
   // text includes its newline unless partial.
-  void Add(const char* text, size_t size, bool partial);
+  void Add(Stream stream, const char* text, size_t size, bool partial);
+  void AddToFile(const char* text, size_t size, bool partial);
   void Flush();
   // Counts the records of the batch from byte `written` on as lost, and cuts off the one that is
   // there in part.
   void DropFrom(size_t written);
 
+  Journal* journal_ = nullptr;
   int fd_ = -1;
   const char* path_ = nullptr;
   int64_t max_size_ = 0;

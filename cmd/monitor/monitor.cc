@@ -12,6 +12,7 @@
 
 #include "cmd/monitor/clients.h"
 #include "cmd/monitor/exit_record.h"
+#include "cmd/monitor/journal.h"
 #include "cmd/monitor/log_writer.h"
 #include "cmd/monitor/oom_watch.h"
 #include "cmd/monitor/process.h"
@@ -89,6 +90,7 @@ class Monitor final : public Requests {
   pid_t ReadPidFile();
 
   const Options& options_;
+  Journal journal_;
   LogWriter log_;
   Clients clients_;
   Stdio stdio_;
@@ -169,6 +171,9 @@ bool Monitor::Prepare() {
   if (const int error = log_.Open(options_.log, options_.log_max_size); error != 0) {
     FailWithError("open the container's log", error);
     return false;
+  }
+  if (options_.journal != nullptr && journal_.Open(options_.journal, options_.id, options_.name)) {
+    log_.AlsoTo(&journal_);
   }
   if (const int error = stdio_.Open(); error != 0) {
     FailWithError("open the container's standard files", error);
@@ -287,6 +292,7 @@ void Monitor::OnContainerEnd(int status) {
     record.flags |= monitor_protocol::kExitRecordOomKilled;
   }
   stdio_.Drain();
+  journal_.TellLoss();
   record.lost_log_bytes = log_.lost_bytes();
   // Only a full or read-only tmpfs makes this fail, and it may pass; without the record the exit is
   // lost.

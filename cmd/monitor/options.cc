@@ -34,6 +34,9 @@ const char* Check(const Options& options) {
       options.exit_file == nullptr) {
     return "needs --id, --bundle, --socket and --exit-file";
   }
+  if (options.journal != nullptr && options.name == nullptr) {
+    return "--journal needs --name";
+  }
   return nullptr;
 }
 
@@ -46,6 +49,8 @@ bool ParseOptions(int argc, char** argv, Options* options, const char** error) {
       {"--socket", Kind::kText, &options->socket},
       {"--exit-file", Kind::kText, &options->exit_file},
       {"--log", Kind::kText, &options->log},
+      {"--journal", Kind::kText, &options->journal},
+      {"--name", Kind::kText, &options->name},
       {"--pid-file", Kind::kText, &options->pid_file},
       {"--oom-score-adj", Kind::kText, &options->oom_score_adj},
       {"--cpu", Kind::kNumber, &options->cpu},

@@ -1,8 +1,9 @@
 // The monitor's command line, made by lib/runtime (monitor_client.cc, exec_call.cc) alone:
 //
 //   berth-monitor --id ID --bundle DIR --socket PATH --exit-file PATH
-//                 [--log PATH [--log-max-size BYTES]] [--tty [--tty-height N --tty-width N]]
-//                 [--stdin [--stdin-once]] [--no-pivot] [--stdio-uid N --stdio-gid N]
+//                 [--log PATH [--log-max-size BYTES]] [--journal SOCKET --name NAME]
+//                 [--tty [--tty-height N --tty-width N]] [--stdin [--stdin-once]] [--no-pivot]
+//                 [--stdio-uid N --stdio-gid N]
 //                 -- RUNTIME [--root DIR] [--systemd-cgroup] [...]
 //   berth-monitor exec --pid-file PATH --id ID [--tty] [--report-start] [--drain] [--cpu N]
 //                 [--oom-score-adj N] -- RUNTIME ... exec --detach --pid-file PATH ...
@@ -23,6 +24,8 @@ struct Options {
   const char* socket = nullptr;
   const char* exit_file = nullptr;
   const char* log = nullptr;
+  const char* journal = nullptr;        // socket of systemd's journal
+  const char* name = nullptr;           // the container's, for the journal
   const char* pid_file = nullptr;       // exec only; a container's is <socket>.pid
   const char* oom_score_adj = nullptr;  // exec only: the command's
   int64_t cpu = -1;                     // exec only: where the command runs; -1: anywhere

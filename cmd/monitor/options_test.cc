@@ -41,6 +41,10 @@ TEST(OptionsTest, ReadsAll) {
                      "/l",
                      "--log-max-size",
                      "1000",
+                     "--journal",
+                     "/j",
+                     "--name",
+                     "n",
                      "--tty",
                      "--tty-height",
                      "30",
@@ -62,6 +66,8 @@ TEST(OptionsTest, ReadsAll) {
   EXPECT_STREQ(options.id, "i");
   EXPECT_STREQ(options.exit_file, "/e");
   EXPECT_EQ(options.log_max_size, 1000);
+  EXPECT_STREQ(options.journal, "/j");
+  EXPECT_STREQ(options.name, "n");
   EXPECT_EQ(options.tty_width, 90);
   EXPECT_EQ(options.stdio_uid, 100000);
   EXPECT_EQ(options.stdio_gid, 200000);
@@ -77,6 +83,8 @@ TEST(OptionsTest, RefusesWhatItDoesNotKnowOrLacks) {
       {"--nonsense", "--", "r"},
       {"--id", "i", "--", "r"},
       {"--id", "i", "--bundle", "b", "--socket", "s", "--exit-file", "e", "--"},
+      {"--id", "i", "--bundle", "b", "--socket", "s", "--exit-file", "e", "--journal", "j", "--",
+       "r"},
       {"--log-max-size", "many", "--", "r"},
       {"--log-max-size", "99999999999999999999", "--", "r"},
       {"exec", "--", "r"},

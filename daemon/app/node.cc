@@ -1,5 +1,6 @@
 #include "daemon/app/node.h"
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -167,6 +168,8 @@ absl::Status Node::BuildContainers(const config::Config& config) {
     ASSIGN_OR_RETURN(setup_->blockio, qos::BlockioClasses::Load(path));
   }
   setup_->rdt = config.runtime.rdt;
+  setup_->log_to_journald = config.runtime.log_to_journald;
+  setup_->log_max_bytes = std::max(config.runtime.log_size_max, 0);
   ASSIGN_OR_RETURN(std::string monitor,
                    FindOwnProgram(config.runtime.monitor, "berth-monitor", "monitor"));
   containers_.emplace(

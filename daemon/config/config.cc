@@ -53,7 +53,15 @@ absl::Status ApplyFlag(const char* flag, const std::optional<std::string>& value
   return absl::OkStatus();
 }
 
+// The longest record of a log must fit.
+constexpr int kSmallestLog = 16384;
+
 absl::Status CheckTogether(const Config& config) {
+  if (const int size = config.runtime.log_size_max; size != -1 && size < kSmallestLog) {
+    return Invalid(
+        fmt::format("key 'runtime.log_size_max': expected -1 (no limit) or at least {}, found {}",
+                    kSmallestLog, size));
+  }
   if ((config.root + "/").starts_with(config.state + "/")) {
     return Invalid(
         fmt::format("root '{}' must not be or lie beneath state '{}', which is gone at reboot",

@@ -59,6 +59,8 @@ struct RuntimeConfig {
   std::vector<std::string> cdi_spec_dirs = {"/etc/cdi", "/var/run/cdi"};
   std::string blockio_config_file;  // empty: no classes
   bool rdt = false;
+  bool log_to_journald = false;
+  int log_size_max = -1;  // bytes; -1: no limit
 
   bool operator==(const RuntimeConfig&) const = default;
 };

@@ -6,6 +6,8 @@
 // known keys and Table for a table of the administrator's own names. `C` is Config or const Config.
 #pragma once
 
+#include <limits>
+
 #include "daemon/config/config.h"
 #include "daemon/config/rules.h"
 
@@ -27,6 +29,8 @@ void VisitRuntime(Visitor& v, C& runtime) {
   v.Texts("cdi_spec_dirs", runtime.cdi_spec_dirs, kPath);
   v.Text("blockio_config_file", runtime.blockio_config_file, kOptionalPath);
   v.Flag("rdt", runtime.rdt);
+  v.Flag("log_to_journald", runtime.log_to_journald);
+  v.Number("log_size_max", runtime.log_size_max, -1, std::numeric_limits<int>::max());
 }
 
 template <typename Visitor, typename C>

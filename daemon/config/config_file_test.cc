@@ -119,6 +119,8 @@ TEST_F(LoadConfigTest, ChecksFlagsAndWhatDependsOnEachOther) {
   EXPECT_THAT(error("", {.log_level = "loud"}), HasSubstr("flag --log-level: expected"));
   EXPECT_THAT(error("root = '/run/berth'", {}), HasSubstr("root '/run/berth' must not be"));
   EXPECT_THAT(error("root = '/run/berth/root'", {}), HasSubstr("beneath state '/run/berth'"));
+  EXPECT_THAT(error("[runtime]\nlog_size_max = 0", {}), HasSubstr("expected -1 (no limit)"));
+  EXPECT_THAT(error("[runtime]\nlog_size_max = 16383", {}), HasSubstr("found 16383"));
   EXPECT_THAT(error("[stream]\ntls_cert = '/c'", {}), HasSubstr("must be set together"));
   EXPECT_THAT(error("[stream]\ntls_ca = '/c'", {}), HasSubstr("stream.tls_ca needs"));
   Write("berthd.toml", "root = '/run/berth2'");

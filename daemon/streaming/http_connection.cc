@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "boost/asio/write.hpp"
+#include "boost/beast/core/buffers_to_string.hpp"
 #include "boost/beast/http/read.hpp"
 
 #include "daemon/streaming/attach_session.h"
@@ -119,12 +120,14 @@ void HttpConnection::Serve(StreamRequest request, const Upgrade& upgrade) {
     channels = ChannelsFor(request);
   }
   std::unique_ptr<Session> session = MakeSession(server_.sessions, std::move(request), upgrade);
-  if (upgrade.kind == Upgrade::Kind::kSpdy) {
+  if (upgrade.kind != Upgrade::Kind::kWebSocket) {
+    const bool is_plain = upgrade.kind == Upgrade::Kind::kSpdy;
     const auto connection = std::make_shared<SpdyConnection>(
-        server_.connections, std::move(session), server_.idle_timeout, std::move(stream_));
+        server_.connections, std::move(session), server_.idle_timeout,
+        is_plain ? MakeSpdyTransport(std::move(stream_), upgrade)
+                 : MakeSpdyOverWebSocket(std::move(stream_), upgrade, parser_.get()));
     server_.connections.AddSession(connection);
-    connection->Start(SpdyAnswer(upgrade),
-                      {static_cast<const char*>(input_.data().data()), input_.data().size()});
+    connection->Start(is_plain ? beast::buffers_to_string(input_.data()) : std::string());
     return;
   }
   const auto connection = std::make_shared<WebSocketConnection>(

@@ -10,6 +10,7 @@
 
 #include "daemon/streaming/testing/serving_test.h"
 #include "daemon/streaming/testing/spdy_client.h"
+#include "daemon/streaming/testing/websocket_client.h"
 
 namespace berth::streaming {
 namespace {
@@ -264,6 +265,38 @@ TEST_F(PortForwardTest, WhatTheBackendRefusesIsTold) {
   ASSERT_TRUE(client.UntilEnded(pair.error));
   EXPECT_THAT(client.streams[pair.error].data,
               HasSubstr("error forwarding port 80 to pod pod1: pod 'pod1' is not ready"));
+}
+
+TEST_F(PortForwardTest, SpdyInsideAWebSocket) {
+  FakePod pod;
+  WebSocketClient client(ForwardUrl(), "SPDY/3.1+portforward.k8s.io");
+  EXPECT_THAT(client.answer, HasSubstr("101 Switching Protocols"));
+  EXPECT_THAT(client.answer, HasSubstr("Sec-WebSocket-Protocol: SPDY/3.1+portforward.k8s.io"));
+  SpdyDeflater deflater;
+  const std::string port = std::to_string(pod.port);
+  const auto open = [&](uint32_t id, std::string_view type) {
+    return SynStream(id, 0,
+                     deflater.Block({{"streamtype", type}, {"port", port}, {"requestid", "0"}}));
+  };
+  // Messages have nothing to do with frames.
+  client.Send(open(1, "error"));
+  const std::string frames = open(3, "data") + SpdyDataFrame(3, 0, "request");
+  client.Send(frames.substr(0, 5), WebSocketClient::kBinary, false);
+  client.Send(frames.substr(5, 20), WebSocketClient::kContinuation);
+  client.Send(frames.substr(25));
+  const base::UniqueFd connection = pod.Accept();
+  EXPECT_EQ(ReadSome(connection.get(), 7), "request");
+  ASSERT_EQ(::write(connection.get(), "answer", 6), 6);
+  const std::string expected = SpdyDataFrame(3, 0, "answer");
+  std::string got;
+  while (got.find(expected) == std::string::npos) {
+    const auto message = client.Next();
+    ASSERT_TRUE(message.has_value());
+    EXPECT_EQ(message->opcode, WebSocketClient::kBinary);
+    got += message->bytes;
+  }
+  client.Send("\x03\xe8", WebSocketClient::kClose);
+  EXPECT_EQ(ReadSome(connection.get()), "");  // the session has ended with it
 }
 
 }  // namespace

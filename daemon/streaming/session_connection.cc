@@ -1,5 +1,6 @@
 #include "daemon/streaming/session_connection.h"
 
+#include "daemon/streaming/local_peer.h"
 #include "lib/base/log.h"
 
 namespace berth::streaming {
@@ -10,7 +11,9 @@ void SessionConnection::Tick(Clock::time_point now) {
     base::Log("streaming").info("idle connection closed after_s={}", idle_timeout_.count());
   }
   // Who is not read from does not show its end in the ordinary way.
-  if (idle || now >= linger_until_ || (is_paused() && stream().PeerHasClosed())) {
+  const bool gone = is_paused() && (stream().PeerHasClosed() ||
+                                    IsPeerAbandoned(stream().socket().native_handle()));
+  if (idle || gone || now >= linger_until_) {
     End();
   } else if (!session_ended_) {
     session_->Tick(now);

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "boost/asio/write.hpp"
-
 #include "lib/base/log.h"
 
 namespace berth::streaming {
@@ -16,19 +14,27 @@ constexpr size_t kMaxGathered = 16;  // items of one write
 }  // namespace
 
 SpdyConnection::SpdyConnection(ConnectionSet& set, std::unique_ptr<Session> session,
-                               std::chrono::seconds idle_timeout, ByteStream stream)
+                               std::chrono::seconds idle_timeout,
+                               std::unique_ptr<SpdyTransport> transport)
     : SessionConnection(set, std::move(session), idle_timeout),
-      stream_(std::move(stream)),
+      transport_(std::move(transport)),
       spdy_(*this, SessionConnection::session()),
       input_(new char[kInputBytes]) {}
 
-void SpdyConnection::Start(std::string answer, std::string_view early) {
-  WriteFrame(std::move(answer));
-  session().Start(shared_from_this());
-  if (!early.empty()) {
-    Receive(early);
-  }
-  Read();
+void SpdyConnection::Start(std::string early) {
+  StartLinger();  // for the answer
+  transport_->Accept([self = Self(), early = std::move(early)](const ErrorCode& error, size_t) {
+    if (error || self->ended()) {
+      self->End();
+      return;
+    }
+    self->StopLinger();
+    self->session().Start(self);
+    if (!early.empty()) {
+      self->Receive(early);
+    }
+    self->Read();
+  });
 }
 
 bool SpdyConnection::is_paused() const {
@@ -41,7 +47,7 @@ void SpdyConnection::Read() {
     return;
   }
   reading_ = true;
-  stream_.async_read_some(
+  transport_->Read(
       asio::buffer(input_.get(), kInputBytes),
       [self = Self()](const ErrorCode& error, size_t bytes) { self->OnRead(error, bytes); });
 }
@@ -100,7 +106,7 @@ void SpdyConnection::Flush() {
     if (closing() && !write_ended_) {
       write_ended_ = true;
       StartLinger();
-      stream_.AsyncEndWrite([self = Self()](const ErrorCode&) { self->Read(); });
+      transport_->EndWrite([self = Self()](const ErrorCode&, size_t) { self->Read(); });
     }
     return;
   }
@@ -112,7 +118,7 @@ void SpdyConnection::Flush() {
     }
     gathered_.emplace_back(item.view().data(), item.view().size());
   }
-  asio::async_write(stream_, gathered_,
+  transport_->Write(gathered_,
                     [self = Self(), items = gathered_.size()](const ErrorCode& error, size_t) {
                       self->OnWritten(error, items);
                     });

@@ -1,4 +1,4 @@
-// SpdyConnection: a SpdySession on a socket.
+// SpdyConnection: a SpdySession on its transport.
 //
 // Threads, ownership: see SessionConnection. Memory: one buffer for input; output is gathered from
 // the streams' own buffers.
@@ -13,16 +13,17 @@
 
 #include "daemon/streaming/session_connection.h"
 #include "daemon/streaming/spdy_session.h"
+#include "daemon/streaming/spdy_transport.h"
 
 namespace berth::streaming {
 
 class SpdyConnection : public SessionConnection, private Wire {
  public:
   SpdyConnection(ConnectionSet& set, std::unique_ptr<Session> session,
-                 std::chrono::seconds idle_timeout, ByteStream stream);
+                 std::chrono::seconds idle_timeout, std::unique_ptr<SpdyTransport> transport);
 
-  // Sends `answer`, the end of the HTTP part, and serves. `early`: what came behind the request.
-  void Start(std::string answer, std::string_view early);
+  // Answers the request and serves. `early`: what came behind the request.
+  void Start(std::string early);
 
  private:
   struct Item {
@@ -32,7 +33,7 @@ class SpdyConnection : public SessionConnection, private Wire {
     std::string_view view() const { return written ? bytes : std::string_view(owned); }
   };
 
-  ByteStream& stream() override { return stream_; }
+  ByteStream& stream() override { return transport_->stream(); }
   void SayGoodbye() override;
   bool is_paused() const override;
   void Write(std::string_view bytes, std::function<void()> written) override;
@@ -48,7 +49,7 @@ class SpdyConnection : public SessionConnection, private Wire {
   void Flush();
   void OnWritten(const ErrorCode& error, size_t items);
 
-  ByteStream stream_;
+  const std::unique_ptr<SpdyTransport> transport_;
   SpdySession spdy_;
   std::unique_ptr<char[]> input_;
   bool reading_ = false;

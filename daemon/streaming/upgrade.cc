@@ -51,6 +51,8 @@ constexpr Protocol kWebSocketPortForward[] = {
     {"", {}, {}},
 };
 
+constexpr Protocol kTunnelledPortForward = {"SPDY/3.1+portforward.k8s.io", {}, {}};
+
 struct ProtocolList {
   const Protocol* first;
   size_t count;
@@ -158,6 +160,9 @@ Upgrade NegotiateWebSocket(const HttpRequest& http, const StreamRequest& request
   std::vector<std::string> offered = Values(http, "Sec-WebSocket-Protocol");
   if (offered.empty()) {
     offered.emplace_back();
+  }
+  if (forward != nullptr && Choose(offered, {&kTunnelledPortForward, 1})) {
+    return Accept(Upgrade::Kind::kSpdyOverWebSocket, kTunnelledPortForward);
   }
   const std::optional<Protocol> chosen = Choose(offered, served);
   if (!chosen) {

@@ -26,7 +26,7 @@ struct CommandProtocol {
 };
 
 struct Upgrade {
-  enum class Kind { kReject, kSpdy, kWebSocket };
+  enum class Kind { kReject, kSpdy, kWebSocket, kSpdyOverWebSocket };
   Kind kind = Kind::kReject;
   std::string protocol;  // as it is told to the client; may be empty over WebSocket
   CommandProtocol command;

@@ -117,6 +117,14 @@ TEST(UpgradeTest, PortsOverWebSocketAreNamedBeforehand) {
   EXPECT_EQ(Negotiate(request, PortForwardRequest{"p", many}).status, 400);
 }
 
+TEST(UpgradeTest, SpdyInsideAWebSocketIsForPortForwarding) {
+  const HttpRequest request = WebSocket("SPDY/3.1+portforward.k8s.io");
+  const Upgrade upgrade = Negotiate(request, PortForwardRequest{"p", {}});
+  EXPECT_EQ(upgrade.kind, Upgrade::Kind::kSpdyOverWebSocket);
+  EXPECT_EQ(upgrade.protocol, "SPDY/3.1+portforward.k8s.io");
+  EXPECT_EQ(Negotiate(request, ExecRequest{}).status, 403);
+}
+
 TEST(UpgradeTest, TargetsAreAKindAndAToken) {
   EXPECT_EQ(ParseTarget("/exec/abc").kind, "exec");
   EXPECT_EQ(ParseTarget("/exec/abc").token, "abc");

@@ -1,7 +1,6 @@
 #include "lib/base/process_runner.h"
 
 #include <fcntl.h>
-#include <linux/close_range.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
+#include "lib/base/process_child.h"
 #include "lib/base/status.h"
 #include "lib/base/user_namespace.h"
 
@@ -27,91 +27,6 @@ namespace {
 // What RaiseOpenFileLimit found. Set once, before there are children.
 rlimit g_original_open_files;
 bool g_open_files_raised = false;
-
-// What the child needs, made before clone3: after it, only async-signal-safe calls are allowed.
-struct ChildPlan {
-  std::vector<char*> argv;
-  std::vector<char*> env;
-  std::vector<int> fds;  // sources of 0, 1, 2, ...
-  const ProcessSpec* spec;
-  int report_fd;
-  // With a user namespace: both ends of the pipe that tells when its maps are written.
-  int maps_read_fd = -1, maps_write_fd = -1;
-};
-
-[[noreturn]] void RunChild(const ChildPlan& plan) {
-  const auto fail = [&](int error) {
-    [[maybe_unused]] const ssize_t n = ::write(plan.report_fd, &error, sizeof(error));
-    ::_exit(127);
-  };
-  struct sigaction action = {};
-  action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < NSIG; ++signal) {
-    ::sigaction(signal, &action, nullptr);
-  }
-  sigset_t none;
-  sigemptyset(&none);
-  ::sigprocmask(SIG_SETMASK, &none, nullptr);
-  if (plan.spec->user_namespace) {
-    ::close(plan.maps_write_fd);  // so that the parent's end is seen
-    int error = AwaitIdMaps(plan.maps_read_fd);
-    if (error == 0 && plan.spec->user_namespace->is_root) {
-      error = BecomeMappedRoot();
-    }
-    if (error != 0) {
-      fail(error);
-    }
-  }
-  if (g_open_files_raised) {
-    ::setrlimit(RLIMIT_NOFILE, &g_original_open_files);
-  }
-  if (plan.spec->new_session) {
-    ::setsid();
-  }
-  // Sources are first lifted above every target, so that no dup2 overwrites a later source.
-  const int count = static_cast<int>(plan.fds.size());
-  int report = ::fcntl(plan.report_fd, F_DUPFD_CLOEXEC, count + 1);
-  if (report < 0) {
-    fail(errno);
-  }
-  int lifted[64];
-  for (int i = 0; i < count; ++i) {
-    lifted[i] = ::fcntl(plan.fds[static_cast<size_t>(i)], F_DUPFD_CLOEXEC, count + 1);
-    if (lifted[i] < 0) {
-      fail(errno);
-    }
-  }
-  for (int i = 0; i < count; ++i) {
-    if (::dup2(lifted[i], i) < 0) {
-      fail(errno);
-    }
-  }
-  ::syscall(SYS_close_range, static_cast<unsigned>(count), ~0U, CLOSE_RANGE_CLOEXEC);
-  const auto fail_late = [&](int error) {
-    [[maybe_unused]] const ssize_t n = ::write(report, &error, sizeof(error));
-    ::_exit(127);
-  };
-  if (::chdir(plan.spec->cwd.empty() ? "/" : plan.spec->cwd.c_str()) != 0) {
-    fail_late(errno);
-  }
-  if (plan.spec->before_exec) {
-    if (const int error = plan.spec->before_exec(); error != 0) {
-      fail_late(error);
-    }
-  }
-  ::execve(plan.argv[0], plan.argv.data(), plan.env.data());
-  fail_late(errno);
-  ::_exit(127);
-}
-
-// clone3, and the child's life. Returns the pid, or -1 with errno.
-long Clone(clone_args args, const ChildPlan& plan) {
-  const long pid = ::syscall(SYS_clone3, &args, sizeof(args));
-  if (pid == 0) {
-    RunChild(plan);
-  }
-  return pid;
-}
 
 absl::Status SetNonblocking(int fd) {
   if (::fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
@@ -238,6 +153,7 @@ absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
   BERTH_CHECK(!spec.argv.empty() && spec.extra_fds.size() < 32);
   ChildPlan plan;
   plan.spec = &spec;
+  plan.open_files = g_open_files_raised ? &g_original_open_files : nullptr;
   for (const std::string& arg : spec.argv) {
     plan.argv.push_back(const_cast<char*>(arg.c_str()));
   }
@@ -282,8 +198,9 @@ absl::StatusOr<Process> SystemProcessRunner::Start(const ProcessSpec& spec) {
   }
   const long pid = spec.user_namespace
                        ? CallAs(spec.user_namespace->root_uid, spec.user_namespace->root_gid,
-                                [&] { return Clone(args, plan); })
-                       : Clone(args, plan);
+                                [&] { return CloneChild(args, plan); })
+                   : IsPlain(spec) ? CloneVfork(&pidfd, plan)
+                                   : CloneChild(args, plan);
   const int clone_error = errno;
   ::pthread_sigmask(SIG_SETMASK, &old, nullptr);
   if (pid < 0) {

@@ -22,6 +22,8 @@ namespace berth::container {
 namespace {
 
 constexpr absl::Duration kUndoBudget = absl::Seconds(60);
+constexpr char kJournalSocket[] = "/run/systemd/journal/socket";
+
 }  // namespace
 
 absl::StatusOr<model::ContainerId> ContainerService::Create(const base::OpContext& caller,
@@ -220,6 +222,11 @@ absl::StatusOr<runtime::MonitorState> ContainerService::SpawnMonitor(
   spec.socket_path = deps_.paths.MonitorSocket(record.id);
   spec.exit_path = deps_.paths.ExitRecord(record.id);
   spec.log_path = record.log_path;
+  spec.log_max_bytes = node_.log_max_bytes;
+  if (node_.log_to_journald) {
+    spec.journal_path = kJournalSocket;
+    spec.name = record.full_name;
+  }
   spec.tty = record.spec.tty;
   spec.open_stdin = record.spec.stdin_open;
   spec.stdin_once = record.spec.stdin_once;

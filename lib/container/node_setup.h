@@ -42,6 +42,8 @@ struct NodeSetup {
   std::unique_ptr<hooks::HookDirs> hooks;         // never null
   std::optional<qos::BlockioClasses> blockio;     // absent: none are configured
   bool rdt = false;                               // whether classes are resctrl groups
+  bool log_to_journald = false;                   // output goes to the journal, too
+  int64_t log_max_bytes = 0;                      // of a log file; 0: no limit
 
   HandlerPolicy PolicyOf(const std::string& handler) const {
     const auto found = handlers.find(handler);

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -63,6 +65,19 @@ absl::Status GiveAway(const base::ProcessSpec& spec, const base::Owner& owner) {
   return absl::OkStatus();
 }
 
+// A runtime that is killed may leave its own program there, mounted on a file (crun).
+void RemoveScratch(const std::string& dir) {
+  if (::rmdir(dir.c_str()) == 0 || errno != ENOTEMPTY) {
+    return;
+  }
+  for (const std::string& name : base::ListDir(dir).value_or(std::vector<std::string>())) {
+    const std::string path = dir + "/" + name;
+    ::umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW);
+    ::unlink(path.c_str());
+  }
+  ::rmdir(dir.c_str());
+}
+
 }  // namespace
 
 absl::Status ExecPipe::Open(Parent who) {
@@ -87,15 +102,18 @@ absl::Status ExecCall::Open(std::string_view process_json, const std::string& sc
   helper_fd_.Reset(ends[1]);
   ASSIGN_OR_RETURN(process_file_, MakeProcessFile(process_json));
   process_arguments_ = ProcessArguments(process_json);
-  pid_file_ = fmt::format("{}/exec-{}.pid", scratch_dir, base::GenerateId().substr(0, 16));
+  const std::string dir = fmt::format("{}/exec-{}", scratch_dir, base::GenerateId().substr(0, 16));
+  if (::mkdir(dir.c_str(), 0700) != 0) {
+    return base::ErrnoStatus(errno, fmt::format("make directory '{}'", dir));
+  }
+  scratch_dir_ = dir;
+  pid_file_ = dir + "/pid";
   return absl::OkStatus();
 }
 
 ExecCall::~ExecCall() {
-  if (!pid_file_.empty()) {
-    // The helper has removed them, unless it was killed.
-    ::unlink(pid_file_.c_str());
-    ::unlink((pid_file_ + ".tty").c_str());
+  if (!scratch_dir_.empty()) {
+    RemoveScratch(scratch_dir_);
   }
 }
 
@@ -114,8 +132,7 @@ absl::StatusOr<base::Process> ExecCall::Start(base::ProcessRunner& runner, const
   spec.argv.insert(spec.argv.end(),
                    {"--log", "/dev/null", "exec", "--detach", "--pid-file", pid_file_, "--process",
                     fmt::format("/proc/self/fd/{}", monitor_protocol::kExecProcessFd)});
-  spec.env =
-      WithScratch(options.env.empty() ? RuntimeEnvironment() : options.env, options.scratch_dir);
+  spec.env = WithScratch(options.env.empty() ? RuntimeEnvironment() : options.env, scratch_dir_);
   spec.extra_fds.insert(spec.extra_fds.begin(), {helper_fd_.get(), process_file_.get()});
   absl::StatusOr<base::Process> helper = runner.Start(spec);
   if (!helper.ok()) {

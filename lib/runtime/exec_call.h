@@ -27,7 +27,8 @@ class ExecPipe {
   base::UniqueFd parent, child;
 };
 
-// One start of the helper: what is made before and closed after it.
+// One start of the helper: what is made before and closed after it. To be destroyed when the
+// command runs or the helper has ended.
 class ExecCall {
  public:
   absl::Status Open(std::string_view process_json, const std::string& scratch_dir);
@@ -44,7 +45,8 @@ class ExecCall {
  private:
   base::UniqueFd helper_fd_;
   base::UniqueFd process_file_;
-  std::string pid_file_;
+  std::string scratch_dir_;  // of this call; the runtime has ended when it is removed
+  std::string pid_file_;     // in it
   std::vector<std::string> process_arguments_;  // of the helper
 };
 

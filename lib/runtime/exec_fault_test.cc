@@ -38,6 +38,22 @@ TEST(ExecFaultTest, HangingRuntimeIsKilledAtTheTimeout) {
   EXPECT_TRUE(result->timed_out);
 }
 
+TEST(ExecFaultTest, WhatAKilledRuntimeLeavesIsRemoved) {
+  Lab lab(FakeRuntime(
+      R"(touch $_LIBCONTAINER_STATEDIR/crun.a; mount --bind $_LIBCONTAINER_STATEDIR/crun.a \
+                         $_LIBCONTAINER_STATEDIR/crun.a; touch $root/up; sleep 1000)"));
+  const auto before = base::ListDir(lab.dir());
+  const absl::StatusOr<ExecResult> result =
+      lab.runtime().ExecSync(Lab::Soon(), "c", "", absl::Seconds(2));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->timed_out);
+  const auto after = base::ListDir(lab.dir());
+  ASSERT_TRUE(before.ok() && after.ok());
+  for (const std::string& name : *after) {
+    EXPECT_THAT(name, ::testing::Not(::testing::StartsWith("exec-")));
+  }
+}
+
 TEST(ExecFaultTest, RuntimeWithoutPidOrProgram) {
   Lab lab(FakeRuntime("exit 0"));
   EXPECT_TRUE(

@@ -45,6 +45,10 @@ std::vector<std::string> MonitorArguments(const std::string& program, const Moni
   if (spec.log_max_bytes > 0) {
     add("--log-max-size", fmt::format("{}", spec.log_max_bytes));
   }
+  if (!spec.journal_path.empty()) {
+    add("--journal", spec.journal_path);
+    add("--name", spec.name);
+  }
   if (spec.tty) {
     argv.push_back("--tty");
     add("--tty-height", fmt::format("{}", spec.tty_height));

@@ -43,6 +43,8 @@ struct MonitorSpec {
   std::string exit_path;             // exit record; its directory exists and is on a tmpfs
   std::string log_path;              // CRI log; empty: output is dropped
   int64_t log_max_bytes = 0;  // 0: no limit; else the file is truncated before it would grow beyond
+  std::string journal_path;   // socket of systemd's journal, for a second copy; empty: none
+  std::string name;           // the container's, as the journal shows it
   bool tty = false;
   bool open_stdin = false;
   bool stdin_once = false;  // close standard input when the first attached client ends

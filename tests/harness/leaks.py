@@ -51,9 +51,12 @@ def reap(spare):
                 pass
 
 
+def command_line(pid):
+    return _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
+
+
 def _describe(pid):
-    command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace").strip()
-    return f"process {pid}: {command or process_table().get(pid, ('', '', '?'))[2]}"
+    return f"process {pid}: {command_line(pid) or process_table().get(pid, ('', '', '?'))[2]}"
 
 
 def processes(marks, spare):

@@ -2,13 +2,18 @@
 import contextlib
 import functools
 import os
+import re
 import socket
 import subprocess
+import sys
+import time
 
 from harness import places
 from harness.cri import pb
 
 PROTOCOLS = ["spdy", "websocket"]
+# What the large transfers carry.
+MEGABYTES = int(os.environ.get("BERTH_TEST_STREAM_MEGABYTES", "1000"))
 FAILED = 125     # streamclient's exit status when the session, not the command, failed
 
 
@@ -107,3 +112,43 @@ def exchange(address, data=b"", seconds=60):
         while more := connection.recv(1 << 16):
             got += more
         return got
+
+
+def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.02)
+
+
+def memory(pid):
+    """PSS in kB."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as rollup:
+        return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.MULTILINE)[1])
+
+
+ECHO = """
+import contextlib, socket, sys, threading
+def serve(connection):
+    with contextlib.suppress(ConnectionError), connection:
+        while data := connection.recv(1 << 16):
+            connection.sendall(data)
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+server = socket.create_server((sys.argv[1], int(sys.argv[2])), family=family, backlog=100)
+print("up", flush=True)
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+
+@contextlib.contextmanager
+def echoing(pod, port, address="0.0.0.0"):
+    """A server in the pod's network that sends back what it is sent."""
+    pid = str(pod.run_container().host_pid())
+    with subprocess.Popen(["nsenter", "--net", "--target", pid, sys.executable, "-c", ECHO, address, str(port)],
+                          stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout.readline() == b"up\n"
+            yield
+        finally:
+            server.kill()

@@ -11,11 +11,6 @@ from harness.cri import pb
 pytestmark = pytest.mark.uml
 
 
-@pytest.fixture
-def container(daemon):
-    return daemon.run_pod().run_container()
-
-
 def test_output_and_exit_code(container):
     answer = container.exec(["sh", "-c", "echo out; echo err >&2; exit 5"])
     assert (answer.stdout, answer.stderr, answer.exit_code) == (b"out\n", b"err\n", 5)

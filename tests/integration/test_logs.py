@@ -169,11 +169,11 @@ def test_a_full_disk_stops_nobody_and_is_told(daemon, small_disk):
 
 @pytest.mark.berth
 @pytest.mark.slow
-def test_gigabytes_and_rotations_without_a_lost_or_doubled_byte(daemon):
+def test_gigabytes_and_rotations_without_a_lost_or_doubled_byte(any_daemon):
     """BERTH_TEST_LOG_MEGABYTES says how much; all lines differ, so that a lost or doubled one shows."""
-    megabytes = int(os.environ.get("BERTH_TEST_LOG_MEGABYTES", "200"))
+    megabytes = int(os.environ.get("BERTH_TEST_LOG_MEGABYTES", "5000"))
     count = megabytes * 1000
-    container = daemon.run_pod().run_container(command=[
+    container = any_daemon.run_pod().run_container(command=[
         "awk", f'BEGIN {{ for (i = 1; i <= {count}; i++) {{ printf "%0999d\\n", i; if (i == {count * 11 // 12}) '
                f'while ((getline go < "/go") < 0) system("sleep 0.05") }} }}'])
     digest, size = hashlib.sha256(), 0
@@ -195,7 +195,7 @@ def test_gigabytes_and_rotations_without_a_lost_or_doubled_byte(daemon):
             time.sleep(0.01)
         old = f"{container.log_path}.{rotation}"
         os.rename(container.log_path, old)
-        daemon.client.ReopenContainerLog(container_id=container.id)
+        any_daemon.client.ReopenContainerLog(container_id=container.id)
         assert container.status().state == pods.pb.CONTAINER_RUNNING, "the rotations came too late"
         take(old)
     container.shell("touch /go")    # not before: it would have ended before the last rotation on a fast machine

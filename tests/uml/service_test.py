@@ -146,6 +146,53 @@ def test_the_end_of_every_process_of_the_service_harms_no_container(node, runnin
     unharmed(node, running, pid)
 
 
+def journal(*matches):
+    """The journal's entries that match, as dicts."""
+    text = subprocess.run(["journalctl", "-o", "json", "--no-pager", *matches], stdout=subprocess.PIPE, check=True,
+                          text=True).stdout
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_output_in_the_journal(node):
+    os.makedirs("/etc/berth/conf.d", exist_ok=True)
+    with open("/etc/berth/conf.d/50-journald.toml", "w", encoding="utf-8") as out:
+        out.write("[runtime]\nlog_to_journald = true\n")
+    systemctl("restart", "berth")
+    node.connect()
+    pod = pods.Pod.run(node)
+    try:
+        container = pod.run_container(command=[
+            "sh", "-c", "echo one; echo bad >&2; printf open; while ! test -e /go; do sleep 0.1; done; echo; echo two; sleep 1000"])
+        container.wait_log(b"open")
+        short = container.id[:12]
+        assert not leaks.settle(lambda: len(journal(f"CONTAINER_ID={short}")) < 3, 30)
+        # A journal that is stopped keeps nobody; it is told what it missed.
+        systemctl("stop", "systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald", check=False)
+        container.shell("touch /go")
+        container.wait_log(b"two\n")
+        systemctl("start", "systemd-journald")
+        container.shell("echo three >/proc/1/fd/1")
+        container.wait_log(b"three\n")
+        assert not leaks.settle(lambda: not any(one.get("MESSAGE") == "three" for one in journal(f"CONTAINER_ID={short}")), 30)
+        entries = journal(f"CONTAINER_ID_FULL={container.id}")
+        name = f"k8s_{container.config.metadata.name}_{pod.config.metadata.name}_default_{pod.config.metadata.uid}_0"
+        assert {(one["CONTAINER_NAME"], one["SYSLOG_IDENTIFIER"], one["_COMM"]) for one in entries} == {
+            (name, name, "berth-monitor")}
+        said = [(one["PRIORITY"], one["MESSAGE"], "CONTAINER_PARTIAL_MESSAGE" in one) for one in entries]
+        assert ("6", "one", False) in said and ("3", "bad", False) in said and ("6", "open", True) in said
+        missed = [message for priority, message, _ in said if priority == "4"]
+        # systemd may hold the socket while the journal is stopped: then nothing is missed.
+        assert ("6", "two", False) in said or missed == [
+            "the journal did not take 2 entries of this container's output; its log file has them"], said
+        assert container.log_text() == b"one\nbad\nopen\ntwo\nthree\n"
+    finally:
+        pod.stop()
+        pod.remove()
+        os.unlink("/etc/berth/conf.d/50-journald.toml")
+        systemctl("restart", "berth")
+        node.connect()
+
+
 def test_it_is_the_last_to_go_when_memory_runs_out(node):
     with open(f"/proc/{main_pid()}/oom_score_adj", encoding="utf-8") as score:
         assert score.read().strip() == "-999"
