@@ -140,7 +140,8 @@ class RegistryClient::Impl {
 
   absl::StatusOr<ResolvedManifest> ResolveAt(const base::OpContext& ctx, const Endpoint& endpoint,
                                              const oci::Reference& reference,
-                                             const std::optional<Credentials>& credentials);
+                                             const std::optional<Credentials>& credentials,
+                                             const std::vector<oci::Digest>& known);
   absl::StatusOr<std::string> FetchVerified(const base::OpContext& ctx, const ImageSource& source,
                                             const oci::Descriptor& descriptor, const char* kind,
                                             size_t max_bytes);
@@ -184,13 +185,32 @@ absl::Status CheckDigest(std::string_view bytes, const oci::Digest& wanted) {
 
 absl::StatusOr<ResolvedManifest> RegistryClient::Impl::ResolveAt(
     const base::OpContext& ctx, const Endpoint& endpoint, const oci::Reference& reference,
-    const std::optional<Credentials>& credentials) {
+    const std::optional<Credentials>& credentials, const std::vector<oci::Digest>& known) {
   const auto& digest = reference.digest();
-  const EndpointRequest request =
+  EndpointRequest request =
       ManifestRequest(endpoint, digest ? digest->ToString() : reference.tag(), credentials);
+  ResolvedManifest resolved;
+  resolved.source.reference = reference;
+  resolved.source.credentials = credentials;
+  resolved.source.endpoints.push_back(endpoint);
+  if (!known.empty()) {
+    // Whatever goes wrong here, the GET says it better, and is repeated where that makes sense.
+    request.method = "HEAD";
+    const Attempt attempt = requester_.Send(
+        ctx, request, [](const HttpResponse&, std::span<const char>) { return absl::OkStatus(); });
+    const auto named = oci::Digest::Parse(attempt.response.Header("docker-content-digest")
+                                              .value_or(digest ? digest->ToString() : ""));
+    if (attempt.status.ok() && named.ok() && (!digest || *named == *digest) &&
+        std::find(known.begin(), known.end(), *named) != known.end()) {
+      resolved.digest = *named;
+      resolved.is_known = true;
+      return resolved;
+    }
+    RETURN_IF_ERROR(ctx.Check());
+    request.method = "GET";
+  }
   ASSIGN_OR_RETURN(Document document,
                    FetchDocument(ctx, request, oci::kMaxManifestBytes, "manifest"));
-  ResolvedManifest resolved;
   if (digest) {
     RETURN_IF_ERROR(CheckDigest(document.bytes, *digest));
     resolved.digest = *digest;
@@ -206,9 +226,6 @@ absl::StatusOr<ResolvedManifest> RegistryClient::Impl::ResolveAt(
   }
   resolved.bytes = std::move(document.bytes);
   resolved.media_type = MediaType(document.response);
-  resolved.source.reference = reference;
-  resolved.source.credentials = credentials;
-  resolved.source.endpoints.push_back(endpoint);
   return resolved;
 }
 
@@ -300,12 +317,12 @@ void RegistryClient::CloseIdle() { impl_->transport().CloseIdle(); }
 
 absl::StatusOr<ResolvedManifest> RegistryClient::ResolveManifest(
     const base::OpContext& ctx, const oci::Reference& reference,
-    const std::optional<Credentials>& credentials) {
+    const std::optional<Credentials>& credentials, const std::vector<oci::Digest>& known) {
   ASSIGN_OR_RETURN(const std::vector<Endpoint> endpoints, impl_->conf()->Endpoints(reference));
   const std::string what = fmt::format("fetch manifest of image '{}'", reference.ToString());
   ASSIGN_OR_RETURN(ResolvedManifest resolved,
                    impl_->FirstOf(ctx, endpoints, what, [&](const Endpoint& endpoint) {
-                     return impl_->ResolveAt(ctx, endpoint, reference, credentials);
+                     return impl_->ResolveAt(ctx, endpoint, reference, credentials, known);
                    }));
   for (const Endpoint& endpoint : endpoints) {
     if (!(endpoint == resolved.source.endpoints.front())) {

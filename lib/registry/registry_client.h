@@ -79,9 +79,10 @@ struct ImageSource {
 };
 
 struct ResolvedManifest {
-  std::string bytes;
+  std::string bytes;       // empty when is_known
   std::string media_type;  // as the registry called it, without parameters; "" when it did not
-  oci::Digest digest;      // of bytes
+  oci::Digest digest;      // of bytes, or as the registry said
+  bool is_known = false;   // the registry named one of the digests that the caller has
   ImageSource source;
 
   // The endpoint that had it.
@@ -102,10 +103,14 @@ class RegistryClient {
   std::shared_ptr<const RegistriesConf> conf() const;
 
   // The manifest or index of a reference with a domain (see RegistriesConf::Candidates for short
-  // names). A reference by digest is verified against it.
+  // names). A reference by digest is verified against it. With `known`, digests that the caller
+  // has whole, each endpoint is asked by HEAD first, and nothing is fetched when it names one of
+  // them. That is a request also for a reference by digest: the registry decides who may have it.
+  // One that refuses HEAD or names no digest is asked by GET as ever.
   absl::StatusOr<ResolvedManifest> ResolveManifest(const base::OpContext& ctx,
                                                    const oci::Reference& reference,
-                                                   const std::optional<Credentials>& credentials);
+                                                   const std::optional<Credentials>& credentials,
+                                                   const std::vector<oci::Digest>& known = {});
 
   // A manifest by its descriptor, verified.
   absl::StatusOr<std::string> FetchManifest(const base::OpContext& ctx, const ImageSource& source,
