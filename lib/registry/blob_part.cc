@@ -1,4 +1,4 @@
-#include "lib/registry/blob_transfer.h"
+#include "lib/registry/blob_part.h"
 
 #include <algorithm>
 #include <charconv>
@@ -36,89 +36,87 @@ std::optional<int64_t> RangeStart(const std::string& content_range) {
 
 }  // namespace
 
-absl::StatusOr<int64_t> BlobTransfer::BytesToSkip(const HttpResponse& head) const {
-  if (head.status != 206) {
-    return offset_;  // the whole blob, whatever range was asked for
+absl::Status BlobPart::Begin(const HttpResponse& head) {
+  has_begun_ = true;
+  const bool is_range = head.status == 206;
+  if (on_answer_) {
+    on_answer_(is_range);
+  }
+  if (!is_range) {
+    if (needs_ranges_) {
+      is_over_ = is_refused_ = true;
+      return Error(absl::StatusCode::kUnavailable, "the server does not send parts of blobs");
+    }
+    if (begin_ == 0 && offset_ == 0) {
+      end_ = size_;
+    }
+    skip_ = offset_;  // the whole blob, whatever range was asked for
+    return absl::OkStatus();
   }
   const std::string range = head.Header("content-range").value_or("");
   const auto start = RangeStart(range);
   if (!start || *start > offset_) {
+    is_wrong_range_ = true;
     return Error(
         absl::StatusCode::kUnavailable,
         fmt::format("asked for the blob from byte {}, the answer has range '{}' (HTTP 206)",
                     offset_, oci::Printable(range, 60)));
   }
-  return offset_ - *start;
+  skip_ = offset_ - *start;
+  return absl::OkStatus();
 }
 
-absl::Status BlobTransfer::Deliver(std::span<const char> piece) {
-  if (static_cast<int64_t>(piece.size()) > descriptor_.size - offset_) {
+absl::Status BlobPart::Deliver(std::span<const char> piece) {
+  const auto left = static_cast<size_t>(end_ - offset_);
+  const bool is_too_much = piece.size() > left;
+  if (is_too_much && end_ == size_) {
     is_over_ = true;
     return Error(absl::StatusCode::kDataLoss,
-                 fmt::format("the content has more than the {} bytes its descriptor says",
-                             descriptor_.size));
+                 fmt::format("the content has more than the {} bytes its descriptor says", size_));
   }
-  hasher_.Update(piece);
+  piece = piece.first(std::min(piece.size(), left));
   absl::Status status = sink_(piece);
   offset_ += static_cast<int64_t>(piece.size());
   is_over_ = !status.ok();
-  return status;
+  // The part is complete, the answer is not: what follows is not wanted.
+  return status.ok() && is_too_much ? Error(absl::StatusCode::kAborted, "enough") : status;
 }
 
-void BlobTransfer::Conclude(Attempt& attempt) {
-  if (offset_ < descriptor_.size) {
-    attempt.status =
-        Error(absl::StatusCode::kDataLoss,
-              fmt::format("the content has {} bytes, but its descriptor says {} (HTTP {})", offset_,
-                          descriptor_.size, attempt.response.status));
-    // Without a length the end of the connection is the end of the content, also where it broke.
-    attempt.may_pass = !attempt.response.Header("content-length");
-    return;
-  }
-  is_over_ = true;
-  const oci::Digest actual = hasher_.Finish();
-  if (actual != descriptor_.digest) {
-    attempt.status = Error(absl::StatusCode::kDataLoss,
-                           fmt::format("the content has digest '{}'", actual.ToString()));
-  }
-}
-
-Attempt BlobTransfer::Run(EndpointRequest request, const Send& send) {
-  if (offset_ > 0) {
+Attempt BlobPart::Run(EndpointRequest request, const Send& send) {
+  if (end_ < size_) {
+    request.headers.emplace_back("Range", fmt::format("bytes={}-{}", offset_, end_ - 1));
+  } else if (offset_ > 0) {
     request.headers.emplace_back("Range", fmt::format("bytes={}-", offset_));
   }
-  std::optional<int64_t> skip;
-  bool wrong_range = false;
+  has_begun_ = is_wrong_range_ = false;
   Attempt attempt =
       send(request, [&](const HttpResponse& head, std::span<const char> piece) -> absl::Status {
-        if (!skip) {
-          auto computed = BytesToSkip(head);
-          if (!computed.ok()) {
-            wrong_range = true;
-            return computed.status();
-          }
-          skip = *computed;
+        if (!has_begun_) {
+          RETURN_IF_ERROR(Begin(head));
         }
-        const int64_t skipped = std::min<int64_t>(*skip, static_cast<int64_t>(piece.size()));
-        *skip -= skipped;
+        const int64_t skipped = std::min<int64_t>(skip_, static_cast<int64_t>(piece.size()));
+        skip_ -= skipped;
         piece = piece.subspan(static_cast<size_t>(skipped));
         return piece.empty() ? absl::OkStatus() : Deliver(piece);
       });
-  if (wrong_range) {
+  if (is_wrong_range_) {
     attempt.by_sink = false;
-    return attempt;
-  }
-  if (attempt.status.ok()) {
-    Conclude(attempt);
-  } else if (!is_over_ && offset_ == descriptor_.size && offset_ > 0) {
-    // Everything came, and then the connection broke.
+  } else if (!is_over_ && offset_ == end_ && (attempt.status.ok() || offset_ > begin_)) {
+    // All of it came, whatever became of the connection then.
+    is_over_ = true;
     attempt.status = absl::OkStatus();
-    Conclude(attempt);
+  } else if (attempt.status.ok() && !is_over_) {
+    attempt.status =
+        Error(absl::StatusCode::kDataLoss,
+              fmt::format("the content has {} bytes, but its descriptor says {} (HTTP {})", offset_,
+                          size_, attempt.response.status));
+    // Without a length the end of the connection is the end of the content, also where it broke.
+    attempt.may_pass = !attempt.response.Header("content-length");
   }
   return attempt;
 }
 
-bool BlobTransfer::TakeProgress() {
+bool BlobPart::TakeProgress() {
   const bool progressed = offset_ > reported_;
   reported_ = offset_;
   return progressed;
