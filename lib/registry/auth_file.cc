@@ -53,9 +53,10 @@ absl::StatusOr<Credentials> ParseEntry(const oci::JsonObject& entry) {
 }
 
 // The entry of one level of specificity: `wanted` is the whole path, a parent of it, or the host.
+// `is_listed` becomes true when there is one, though it be empty.
 absl::StatusOr<std::optional<Credentials>> FindKey(const std::vector<std::string>& keys,
                                                    const oci::JsonObject& auths,
-                                                   const std::string& wanted) {
+                                                   const std::string& wanted, bool& is_listed) {
   const bool is_host_only = wanted.find('/') == std::string::npos;
   for (const bool docker_spelling : {false, true}) {
     for (const std::string& key : keys) {
@@ -70,6 +71,7 @@ absl::StatusOr<std::optional<Credentials>> FindKey(const std::vector<std::string
       if (!entry) {
         continue;
       }
+      is_listed = true;
       auto credentials = ParseEntry(*entry);
       if (!credentials.ok()) {
         return base::Annotate(credentials.status(), fmt::format("entry '{}'", oci::Printable(key)));
@@ -123,16 +125,17 @@ absl::StatusOr<AuthEntry> FindAuthIn(std::string_view json, const std::string& h
   ASSIGN_OR_RETURN(const auto helpers, root.StringMap("credHelpers"));
   for (const auto& [key, helper] : helpers) {
     if (HostOfKey(key) == CanonicalHost(host) && !helper.empty()) {
-      return AuthEntry{std::nullopt, helper};
+      return AuthEntry{std::nullopt, helper, false};
     }
   }
   ASSIGN_OR_RETURN(const auto keys, root.Keys("auths"));
   ASSIGN_OR_RETURN(const auto auths, root.Object("auths"));
   std::string wanted = CanonicalHost(host) + "/" + repository;
+  bool is_listed = false;
   while (auths) {
-    ASSIGN_OR_RETURN(auto found, FindKey(keys, *auths, wanted));
+    ASSIGN_OR_RETURN(auto found, FindKey(keys, *auths, wanted, is_listed));
     if (found) {
-      return AuthEntry{std::move(found), ""};
+      return AuthEntry{std::move(found), "", false};
     }
     const size_t slash = wanted.rfind('/');
     if (slash == std::string::npos) {
@@ -141,7 +144,7 @@ absl::StatusOr<AuthEntry> FindAuthIn(std::string_view json, const std::string& h
     wanted.resize(slash);
   }
   ASSIGN_OR_RETURN(std::string store, root.String("credsStore"));
-  return AuthEntry{std::nullopt, std::move(store)};
+  return AuthEntry{std::nullopt, std::move(store), !is_listed};
 }
 
 absl::StatusOr<AuthEntry> FindAuth(const std::string& file, const std::string& host,

@@ -7,7 +7,8 @@
 // A helper for the host comes first, as everywhere. Then the most specific key wins:
 // host/path/to/repository, each parent path, the host. Keys as docker writes them, with a scheme or
 // a path like /v1/, count for their host. What has no credentials here is asked of `credsStore`,
-// which containers/image does not read and docker does; such files have an empty entry per host.
+// which containers/image does not read and docker does; `docker login` leaves an empty entry per
+// host then.
 //
 // Not read, though CRI-O does: ~/.dockercfg, docker's format of before 2015, and a directory of
 // files for pods' namespaces (`namespaced_auth_dir`), a private agreement of CRI-O with its own
@@ -33,6 +34,8 @@ namespace berth::registry {
 struct AuthEntry {
   std::optional<Credentials> credentials;
   std::string helper;  // to be asked instead: docker-credential-<helper>; "": none
+  // The file does not say that the helper knows this host: its failure means that it does not.
+  bool may_fail = false;
 };
 
 // "", an absent file or an empty one has nothing for anybody. kInvalidArgument: malformed;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/registry/auth_file.h"
 
@@ -12,7 +13,12 @@ absl::StatusOr<std::optional<Credentials>> CredentialSource::FromFiles(
   for (const std::string& file : auth_files_) {
     ASSIGN_OR_RETURN(AuthEntry entry, FindAuth(file, host, repository));
     if (!entry.helper.empty()) {
-      ASSIGN_OR_RETURN(entry.credentials, helpers_.Get(ctx, entry.helper, host));
+      auto answer = helpers_.Get(ctx, entry.helper, host);
+      if (!answer.ok() && entry.may_fail && ctx.Check().ok()) {
+        base::Log("registry").warn("{}; going on without", std::string(answer.status().message()));
+        continue;
+      }
+      ASSIGN_OR_RETURN(entry.credentials, std::move(answer));
     }
     if (entry.credentials) {
       return std::move(entry.credentials);

@@ -170,6 +170,14 @@ TEST_F(CredentialTest, OrderOfHelpersFilesAndStores) {
   EXPECT_EQ(user("a.example", {"broken", kAuthFileHelper}), "first");
   EXPECT_THAT(user("a.example", {"broken"}), HasSubstr("status 2"));
   EXPECT_EQ(user("a.example", {}), "");
+  // A store that fails matters only where docker's login has left an entry.
+  const std::string third =
+      AddFile("third.json", R"({"auths": {"l.example": {}}, "credsStore": "broken"})");
+  CredentialSource broken({third}, &runner, [this] { return now_; });
+  EXPECT_EQ(broken.Find(ctx_, {kAuthFileHelper}, "public.example", "x")->username, "");
+  EXPECT_THAT(
+      std::string(broken.Find(ctx_, {kAuthFileHelper}, "l.example", "x").status().message()),
+      HasSubstr("status 2"));
 }
 
 TEST(DefaultAuthFilesTest, WhereLoginLeavesThem) {
