@@ -55,8 +55,24 @@ streaming::ServerOptions StreamOptions(const config::StreamConfig& config) {
   return options;
 }
 
+// SIGHUP (systemctl reload). Certificates and auth files are read at every use; the rest of the
+// configuration has become threads, sockets and directories by now.
+void Reload(const config::Config& config, Node& node) {
+  sd_notify(0, "RELOADING=1");
+  const absl::Status status = node.ReloadRegistries(config.image);
+  if (status.ok()) {
+    base::Log("app").info(
+        "SIGHUP: registries.conf is read again; changes of berthd.toml need a restart of berthd, "
+        "containers stay");
+  } else {
+    base::Log("app").error("SIGHUP: {}; keeping the registries as they were",
+                           std::string(status.message()));
+  }
+  sd_notify(0, "READY=1");
+}
+
 // Returns at SIGTERM or SIGINT.
-void WaitForStop() {
+void WaitForStop(const config::Config& config, Node& node) {
   const sigset_t set = HandledSignals();
   while (true) {
     int signal = 0;
@@ -64,9 +80,7 @@ void WaitForStop() {
       continue;
     }
     if (signal == SIGHUP) {
-      base::Log("app").warn(
-          "SIGHUP: the configuration is read at start only; restart berthd to apply changes, "
-          "containers stay");
+      Reload(config, node);
       continue;
     }
     base::Log("app").info("stopping signal={}", signal);
@@ -105,7 +119,7 @@ absl::Status Run(const config::Config& config) {
   sd_notify(0, "READY=1\nSTATUS=serving the CRI");
   GiveBackStartMemory();
 
-  WaitForStop();
+  WaitForStop(config, *node);
   sd_notify(0, "STOPPING=1");
   node->loop().After(kStopBudget, [] {
     base::Log("app").error(

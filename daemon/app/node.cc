@@ -11,6 +11,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
+#include "lib/registry/auth_file.h"
 
 namespace berth::app {
 
@@ -34,6 +35,29 @@ absl::StatusOr<security::SeccompProfile> RuntimeDefaultProfile(const std::string
     return security::SeccompProfile::Default();
   }
   return security::SeccompProfile::Load(path);
+}
+
+// The default stands for both places where containers/image, and so CRI-O, looks.
+std::vector<std::string> CertsDirs(const std::string& certs_dir) {
+  if (certs_dir.empty()) {
+    return {};
+  }
+  std::vector<std::string> dirs = {certs_dir};
+  if (certs_dir == config::ImageConfig().certs_dir) {
+    dirs.emplace_back("/etc/docker/certs.d");
+  }
+  return dirs;
+}
+
+absl::StatusOr<std::shared_ptr<const registry::RegistriesConf>> LoadRegistries(
+    const config::ImageConfig& config) {
+  ASSIGN_OR_RETURN(registry::RegistriesConf conf,
+                   registry::RegistriesConf::Load(
+                       config.registries_conf, config.registries_conf_dir, registry::kAliasesFile));
+  for (const std::string& warning : conf.warnings()) {
+    base::Log("app").warn("{}; ignoring it", warning);
+  }
+  return std::make_shared<const registry::RegistriesConf>(std::move(conf));
 }
 
 }  // namespace
@@ -84,21 +108,26 @@ absl::Status Node::EmptyTemporary() {
 absl::Status Node::BuildImages(const config::Config& config) {
   snapshotter_.emplace(paths_.Layers(), mounter_);
   RETURN_IF_ERROR(snapshotter_->Prepare());
-  ASSIGN_OR_RETURN(registry::RegistriesConf conf,
-                   registry::RegistriesConf::Load(config.image.registries_conf,
-                                                  config.image.registries_conf_dir));
-  for (const std::string& warning : conf.warnings()) {
-    base::Log("app").warn("{}; ignoring it", warning);
-  }
+  ASSIGN_OR_RETURN(const auto conf, LoadRegistries(config.image));
   registry_.emplace(
-      transport_, std::make_shared<const registry::RegistriesConf>(std::move(conf)),
-      registry::RegistryOptions{.certs_dir = config.image.certs_dir,
-                                .auth_file = config.image.auth_file,
-                                .progress_timeout = config.image.pull_progress_timeout});
+      transport_, conf,
+      registry::RegistryOptions{.certs_dirs = CertsDirs(config.image.certs_dir),
+                                .auth_files = config.image.auth_file.empty()
+                                                  ? registry::DefaultAuthFiles()
+                                                  : std::vector{config.image.auth_file},
+                                .runner = &runner_,
+                                .progress_timeout = config.image.pull_progress_timeout,
+                                .connections_per_blob = config.image.connections_per_layer});
   images_.emplace(*registry_, *snapshotter_, *image_store_,
                   image::ImageOptions{.max_parallel_downloads = config.image.max_parallel_downloads,
                                       .pinned = config.image.pinned,
                                       .import_path = paths_.Import()});
+  return absl::OkStatus();
+}
+
+absl::Status Node::ReloadRegistries(const config::ImageConfig& config) {
+  ASSIGN_OR_RETURN(auto conf, LoadRegistries(config));
+  registry_->SetConf(std::move(conf));
   return absl::OkStatus();
 }
 

@@ -46,6 +46,10 @@ class Node {
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
+  // Reads registries.conf, its drop-ins and the aliases' cache again, for pulls from now on. On an
+  // error everything stays as it was. On the main thread.
+  absl::Status ReloadRegistries(const config::ImageConfig& config);
+
   base::EventLoop& loop() { return loop_; }
   void StopLoop() { loop_.Stop(); }
 

@@ -86,6 +86,7 @@ struct ImageConfig {
   std::string policy = "/etc/containers/policy.json";
   std::vector<std::string> pinned;
   int max_parallel_downloads = 8;
+  int connections_per_layer = 4;
   absl::Duration pull_progress_timeout = absl::ZeroDuration();  // zero: none
 
   bool operator==(const ImageConfig&) const = default;

@@ -15,6 +15,8 @@ struct ImageContent {
   std::vector<LayerSource> layers;  // base first
   std::vector<std::string> repo_tags;
   std::vector<std::string> repo_digests;  // never empty
+  // Only `id` is set: an image that is here whole, under the very name that was asked for.
+  bool is_present = false;
 };
 
 }  // namespace berth::image

@@ -29,9 +29,9 @@ TEST_F(ImagePullTest, ROOT_MakesImageLayersAndNamesVisible) {
   EXPECT_EQ(images_->Usage().bytes, 4u * 4096);
   EXPECT_EQ(images_->Usage().inodes, 4u);
 
-  const int gets = server_.BlobGets();
+  server_.TakeLog();
   MustPull("app:v1", image);
-  EXPECT_EQ(server_.BlobGets(), gets + 1) << "the config alone";
+  EXPECT_EQ(server_.TakeLog(), std::vector<std::string>{"HEAD library/app/manifests/v1"});
   Reopen();
   EXPECT_EQ(Names(), std::vector<std::string>{"docker.io/library/app:v1"});
   EXPECT_EQ(images_->Usage().inodes, 4u);
@@ -45,6 +45,27 @@ TEST_F(ImagePullTest, ROOT_AnIndexGivesThisPlatformsImageAndBothDigests) {
                                       "reg.example/team/app@" + image.digest()};
   std::sort(digests.begin(), digests.end());
   EXPECT_EQ(images_->List()[0]->repo_digests, digests);
+}
+
+TEST_F(ImagePullTest, ROOT_AnotherNameOfAnImageCostsItsDocumentsAndNoLayer) {
+  const FakeImage image = MakeImage({Layer("f", "1")});
+  server_.PutIndex("library/app", "v1", image);
+  MustPull("app:v1", image);
+  server_.TakeLog();
+  MustPull("app:v1", image);
+  EXPECT_EQ(server_.TakeLog(), std::vector<std::string>{"HEAD library/app/manifests/v1"})
+      << "the index's digest is known as well";
+  server_.Put("library/app", "v2", image);
+  MustPull("app:v2", image);
+  EXPECT_EQ(server_.TakeLog(),
+            (std::vector<std::string>{
+                "GET library/app/manifests/v2",
+                "GET library/app/blobs/" + oci::DigestOf(image.config).ToString()}));
+  EXPECT_EQ(Names(),
+            (std::vector<std::string>{"docker.io/library/app:v1", "docker.io/library/app:v2"}));
+  MustPull("app@" + image.digest(), image);
+  EXPECT_EQ(server_.TakeLog(),
+            std::vector<std::string>{"HEAD library/app/manifests/" + image.digest()});
 }
 
 TEST_F(ImagePullTest, ROOT_ByDigestThereIsNoTag) {

@@ -52,6 +52,22 @@ absl::Status UnpackArchive(const base::OpContext& ctx, int archive_fd, const std
   }
 }
 
+// A listed image has all its layers, so its digests are all there is to know.
+Present PresentIn(const ImageIndex& index, const oci::Reference& name) {
+  const absl::StatusOr<ImageIndex::Image> image = index.Find(name.ToString());
+  if (!image.ok()) {
+    return Present();
+  }
+  Present present{(*image)->id, {}};
+  for (const std::string& repo_digest : (*image)->repo_digests) {
+    const absl::StatusOr<oci::Reference> reference = oci::Reference::Parse(repo_digest);
+    if (reference.ok() && reference->digest() && reference->Name() == name.Name()) {
+      present.digests.push_back(*reference->digest());
+    }
+  }
+  return present;
+}
+
 }  // namespace
 
 class ImageService::Impl {
@@ -110,8 +126,11 @@ absl::StatusOr<std::string> ImageService::Impl::Transfer(
     const std::optional<registry::Credentials>& credentials) {
   const base::OpContext ctx(absl::InfiniteFuture(), [&] { return job.waiters == 0 || stopping_; });
   ASSIGN_OR_RETURN(const ImageContent content,
-                   ReadRegistryImage(ctx, registry_, options_.platform, reference, credentials));
-  return catalog_.Add(ctx, content);
+                   ReadRegistryImage(ctx, registry_, options_.platform, reference, credentials,
+                                     [this](const oci::Reference& name) {
+                                       return PresentIn(*catalog_.index(), name);
+                                     }));
+  return content.is_present ? content.id : catalog_.Add(ctx, content);
 }
 
 void ImageService::Impl::Finish(const PullKey& key, const std::shared_ptr<PullJob>& job,

@@ -13,16 +13,24 @@ using registry::ImageSource;
 using registry::RegistryClient;
 using registry::ResolvedManifest;
 
-absl::StatusOr<ResolvedManifest> Resolve(const base::OpContext& ctx, RegistryClient& client,
-                                         const oci::Reference& reference,
-                                         const std::optional<registry::Credentials>& credentials) {
+struct Resolved {
+  ResolvedManifest manifest;
+  std::string present_id;  // of what was here under that name when the registry was asked
+};
+
+absl::StatusOr<Resolved> Resolve(const base::OpContext& ctx, RegistryClient& client,
+                                 const oci::Reference& reference,
+                                 const std::optional<registry::Credentials>& credentials,
+                                 const FindPresent& find_present) {
   ASSIGN_OR_RETURN(const std::vector<oci::Reference> candidates,
                    client.conf()->Candidates(reference));
   absl::Status failure;
   for (const oci::Reference& candidate : candidates) {
-    absl::StatusOr<ResolvedManifest> resolved = client.ResolveManifest(ctx, candidate, credentials);
+    Present present = find_present(candidate);
+    absl::StatusOr<ResolvedManifest> resolved =
+        client.ResolveManifest(ctx, candidate, credentials, present.digests);
     if (resolved.ok()) {
-      return resolved;
+      return Resolved{*std::move(resolved), std::move(present.id)};
     }
     // The first says most: it is what the node's configuration prefers. Unless it only says that it
     // has no such image.
@@ -61,11 +69,19 @@ absl::StatusOr<Manifest> ReadManifest(const base::OpContext& ctx, RegistryClient
 
 absl::StatusOr<ImageContent> ReadRegistryImage(
     const base::OpContext& ctx, RegistryClient& client, const oci::Platform& platform,
-    const oci::Reference& reference, const std::optional<registry::Credentials>& credentials) {
-  ASSIGN_OR_RETURN(const ResolvedManifest resolved, Resolve(ctx, client, reference, credentials));
+    const oci::Reference& reference, const std::optional<registry::Credentials>& credentials,
+    const FindPresent& find_present) {
+  ASSIGN_OR_RETURN(const Resolved answer,
+                   Resolve(ctx, client, reference, credentials, find_present));
+  const ResolvedManifest& resolved = answer.manifest;
+  ImageContent content;
+  if (resolved.is_known) {
+    content.id = answer.present_id;
+    content.is_present = true;
+    return content;
+  }
   ASSIGN_OR_RETURN(const Manifest found, ReadManifest(ctx, client, platform, resolved));
   const ImageSource& source = resolved.source;
-  ImageContent content;
   ASSIGN_OR_RETURN(content.config_bytes, client.FetchConfig(ctx, source, found.manifest.config));
   ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(content.config_bytes));
   RETURN_IF_ERROR(oci::CheckLayersMatch(found.manifest, config));

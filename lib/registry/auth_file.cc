@@ -1,5 +1,7 @@
 #include "lib/registry/auth_file.h"
 
+#include <unistd.h>
+
 #include <map>
 #include <utility>
 
@@ -20,13 +22,6 @@ constexpr int kMaxDepth = 16;
 
 absl::Status Invalid(std::string_view message) {
   return base::MakeStatus(absl::StatusCode::kInvalidArgument, message);
-}
-
-// Docker Hub's key is that of its index, whatever the host that serves it.
-std::string CanonicalHost(const std::string& host) {
-  const bool is_hub =
-      host == "index.docker.io" || host == "registry-1.docker.io" || host == "docker.io";
-  return is_hub ? "docker.io" : host;
 }
 
 // Docker's own spelling reduced to a host: "https://host/v1/" -> "host".
@@ -57,7 +52,45 @@ absl::StatusOr<Credentials> ParseEntry(const oci::JsonObject& entry) {
   return credentials;
 }
 
+// The entry of one level of specificity: `wanted` is the whole path, a parent of it, or the host.
+// `is_listed` becomes true when there is one, though it be empty.
+absl::StatusOr<std::optional<Credentials>> FindKey(const std::vector<std::string>& keys,
+                                                   const oci::JsonObject& auths,
+                                                   const std::string& wanted, bool& is_listed) {
+  const bool is_host_only = wanted.find('/') == std::string::npos;
+  for (const bool docker_spelling : {false, true}) {
+    for (const std::string& key : keys) {
+      const bool matches =
+          docker_spelling ? is_host_only && IsDockerKey(key) && HostOfKey(key) == wanted
+                          : !IsDockerKey(key) &&
+                                (key == wanted || (is_host_only && CanonicalHost(key) == wanted));
+      if (!matches) {
+        continue;
+      }
+      ASSIGN_OR_RETURN(const auto entry, auths.Object(key.c_str()));
+      if (!entry) {
+        continue;
+      }
+      is_listed = true;
+      auto credentials = ParseEntry(*entry);
+      if (!credentials.ok()) {
+        return base::Annotate(credentials.status(), fmt::format("entry '{}'", oci::Printable(key)));
+      }
+      if (!credentials->empty()) {
+        return *std::move(credentials);
+      }
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
+
+std::string CanonicalHost(const std::string& host) {
+  const bool is_hub =
+      host == "index.docker.io" || host == "registry-1.docker.io" || host == "docker.io";
+  return is_hub ? "docker.io" : host;
+}
 
 absl::StatusOr<Credentials> DecodeBasicAuth(std::string_view base64) {
   std::string decoded;
@@ -78,67 +111,68 @@ absl::StatusOr<Credentials> DecodeBasicAuth(std::string_view base64) {
   return credentials;
 }
 
-absl::StatusOr<std::optional<Credentials>> FindCredentialsIn(std::string_view json,
-                                                             const std::string& host,
-                                                             const std::string& repository) {
+absl::StatusOr<AuthEntry> FindAuthIn(std::string_view json, const std::string& host,
+                                     const std::string& repository) {
+  if (json.empty()) {
+    return AuthEntry();
+  }
   auto document = oci::ParseJson(json, kMaxDepth);
   if (!document.ok()) {
     // nlohmann quotes what it could not read, which may be part of a secret.
     return Invalid("it is not valid JSON");
   }
   ASSIGN_OR_RETURN(const oci::JsonObject root, oci::JsonObject::Root(*document));
+  ASSIGN_OR_RETURN(const auto helpers, root.StringMap("credHelpers"));
+  for (const auto& [key, helper] : helpers) {
+    if (HostOfKey(key) == CanonicalHost(host) && !helper.empty()) {
+      return AuthEntry{std::nullopt, helper, false};
+    }
+  }
   ASSIGN_OR_RETURN(const auto keys, root.Keys("auths"));
   ASSIGN_OR_RETURN(const auto auths, root.Object("auths"));
-
-  // Most specific first: the whole path, its parents, the host.
   std::string wanted = CanonicalHost(host) + "/" + repository;
-  while (true) {
-    for (const bool docker_spelling : {false, true}) {
-      for (const std::string& key : keys) {
-        const bool is_host_only = wanted.find('/') == std::string::npos;
-        const bool matches =
-            docker_spelling ? is_host_only && IsDockerKey(key) && HostOfKey(key) == wanted
-                            : !IsDockerKey(key) &&
-                                  (key == wanted || (is_host_only && CanonicalHost(key) == wanted));
-        if (!matches) {
-          continue;
-        }
-        ASSIGN_OR_RETURN(const auto entry, auths->Object(key.c_str()));
-        if (!entry) {
-          continue;
-        }
-        auto credentials = ParseEntry(*entry);
-        if (!credentials.ok()) {
-          return base::Annotate(credentials.status(),
-                                fmt::format("entry '{}'", oci::Printable(key)));
-        }
-        if (!credentials->empty()) {
-          return *std::move(credentials);
-        }
-      }
+  bool is_listed = false;
+  while (auths) {
+    ASSIGN_OR_RETURN(auto found, FindKey(keys, *auths, wanted, is_listed));
+    if (found) {
+      return AuthEntry{std::move(found), "", false};
     }
     const size_t slash = wanted.rfind('/');
     if (slash == std::string::npos) {
-      return std::nullopt;
+      break;
     }
     wanted.resize(slash);
   }
+  ASSIGN_OR_RETURN(std::string store, root.String("credsStore"));
+  return AuthEntry{std::nullopt, std::move(store), !is_listed};
 }
 
-absl::StatusOr<std::optional<Credentials>> FindCredentials(const std::string& file,
-                                                           const std::string& host,
-                                                           const std::string& repository) {
+absl::StatusOr<AuthEntry> FindAuth(const std::string& file, const std::string& host,
+                                   const std::string& repository) {
   if (file.empty()) {
-    return std::nullopt;
+    return AuthEntry();
   }
   auto text = base::ReadFile(file, kMaxFileBytes);
   if (absl::IsNotFound(text.status())) {
-    return std::nullopt;
+    return AuthEntry();
   }
   RETURN_IF_ERROR(base::Annotate(text.status(), "read auth file"));
-  auto found = FindCredentialsIn(*text, host, repository);
+  auto found = FindAuthIn(*text, host, repository);
   RETURN_IF_ERROR(base::Annotate(found.status(), fmt::format("read auth file '{}'", file)));
   return found;
+}
+
+std::vector<std::string> DefaultAuthFiles(const GetEnv& env) {
+  const auto either = [&](const char* name, std::string otherwise) {
+    std::string value = env(name);
+    return value.empty() ? std::move(otherwise) : value;
+  };
+  const std::string home = either("HOME", "/root");
+  const std::string runtime = env("XDG_RUNTIME_DIR");
+  return {runtime.empty() ? fmt::format("/run/containers/{}/auth.json", ::getuid())
+                          : runtime + "/containers/auth.json",
+          either("XDG_CONFIG_HOME", home + "/.config") + "/containers/auth.json",
+          either("DOCKER_CONFIG", home + "/.docker") + "/config.json"};
 }
 
 }  // namespace berth::registry

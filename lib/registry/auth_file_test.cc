@@ -22,14 +22,17 @@ constexpr char kFile[] = R"({"auths": {
   "token.example": {"identitytoken": "refresh"},
   "bearer.example": {"registrytoken": "raw"},
   "null.example": null
-}, "credHelpers": {"x": "y"}})";
+}, "credHelpers": {"https://helped.example/v1/": "y", "other.example:5000": "z"}})";
 
 std::string UserFor(const std::string& host, const std::string& repository) {
-  auto found = FindCredentialsIn(kFile, host, repository);
+  auto found = FindAuthIn(kFile, host, repository);
   if (!found.ok()) {
     return found.status().ToString();
   }
-  return *found ? (*found)->username + (*found)->identity_token + (*found)->registry_token : "-";
+  const auto& c = found->credentials;
+  return !found->helper.empty() ? "helper " + found->helper
+         : c                    ? c->username + c->identity_token + c->registry_token
+                                : "-";
 }
 
 TEST(AuthFileTest, MostSpecificKeyWins) {
@@ -46,22 +49,26 @@ TEST(AuthFileTest, MostSpecificKeyWins) {
   EXPECT_EQ(UserFor("bearer.example", "x"), "raw");
   EXPECT_EQ(UserFor("null.example", "x"), "-");
   EXPECT_EQ(UserFor("other.example", "quay.io/team"), "-");
-  EXPECT_EQ((*FindCredentialsIn(kFile, "docker.io", "a"))->password, "p:w");
+  EXPECT_EQ(UserFor("helped.example", "x"), "helper y");
+  EXPECT_EQ(UserFor("other.example:5000", "x"), "helper z");
+  EXPECT_EQ(FindAuthIn(kFile, "docker.io", "a")->credentials->password, "p:w");
 }
 
 TEST(AuthFileTest, AbsentFileHasNothing) {
-  EXPECT_FALSE(FindCredentials("", "quay.io", "x")->has_value());
-  EXPECT_FALSE(FindCredentials("/nonexistent/auth.json", "quay.io", "x")->has_value());
-  EXPECT_FALSE(FindCredentialsIn("{}", "quay.io", "x")->has_value());
+  EXPECT_FALSE(FindAuth("", "quay.io", "x")->credentials);
+  EXPECT_FALSE(FindAuth("/nonexistent/auth.json", "quay.io", "x")->credentials);
+  EXPECT_FALSE(FindAuth("/dev/null", "quay.io", "x")->credentials);
+  EXPECT_FALSE(FindAuthIn("{}", "quay.io", "x")->credentials);
 }
 
 TEST(AuthFileTest, MalformedFilesAreErrorsWithoutTheirContent) {
   for (const std::string text :
-       {"", "secret", "{\"auths\": \"secret\"}", "{\"auths\": {\"quay.io\": \"secret\"}}",
+       {"secret", "{\"auths\": \"secret\"}", "{\"auths\": {\"quay.io\": \"secret\"}}",
         "{\"auths\": {\"quay.io\": {\"auth\": \"secret!\"}}}",
         "{\"auths\": {\"quay.io\": {\"auth\": \"c2VjcmV0\"}}}",
-        "{\"auths\": {\"quay.io\": {\"auth\": 5}}}", "{\"a\": \"secret\\x\"}"}) {
-    const auto status = FindCredentialsIn(text, "quay.io", "x").status();
+        "{\"auths\": {\"quay.io\": {\"auth\": 5}}}", "{\"a\": \"secret\\x\"}",
+        "{\"credHelpers\": \"secret\"}", "{\"credHelpers\": {\"quay.io\": [\"secret\"]}}"}) {
+    const auto status = FindAuthIn(text, "quay.io", "x").status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(status.ToString(), Not(HasSubstr("secret"))) << text;
   }

@@ -47,23 +47,29 @@ absl::Status ReadDir(const std::string& dir, TlsSettings& tls) {
 
 }  // namespace
 
-absl::StatusOr<TlsSettings> TlsFor(const std::string& certs_dir, const Url& url, bool insecure) {
+absl::StatusOr<TlsSettings> TlsFor(const std::vector<std::string>& certs_dirs, const Url& url,
+                                   bool insecure) {
   TlsSettings tls;
   tls.verify = !insecure;
-  if (certs_dir.empty() || url.scheme != "https") {
+  if (url.scheme != "https") {
     return tls;
   }
   std::set<std::string> hosts = {url.HostPort(), url.host + ":" + url.port};
   if (url.host == "registry-1.docker.io") {
     hosts.insert("docker.io");
   }
-  for (const std::string& host : hosts) {
-    if (host.front() == '.' || host.find('/') != std::string::npos) {
-      continue;  // a redirect may name any host; this one is a path
-    }
-    const absl::Status status = ReadDir(certs_dir + "/" + host, tls);
-    if (!status.ok() && !absl::IsNotFound(status)) {
-      return status;
+  // A redirect may name any host; those are paths.
+  std::erase_if(hosts, [](const std::string& host) {
+    return host.front() == '.' || host.find('/') != std::string::npos;
+  });
+  bool found = false;
+  for (auto dir = certs_dirs.begin(); dir != certs_dirs.end() && !found; ++dir) {
+    for (const std::string& host : hosts) {
+      const absl::Status status = ReadDir(*dir + "/" + host, tls);
+      if (!status.ok() && !absl::IsNotFound(status)) {
+        return status;
+      }
+      found = found || status.ok();
     }
   }
   return tls;

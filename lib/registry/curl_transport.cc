@@ -13,6 +13,7 @@
 #include "lib/base/mutex.h"
 #include "lib/base/status.h"
 #include "lib/oci/printable.h"
+#include "lib/registry/proxy.h"
 #include "lib/registry/url.h"
 
 namespace berth::registry {
@@ -51,10 +52,6 @@ bool HasHashedSystemCas() {
     return false;
   }();
   return found;
-}
-
-bool IsLoopback(const std::string& host) {
-  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
 }
 
 // Everything the callbacks of one exchange need.
@@ -192,17 +189,19 @@ absl::Status ApplyTls(CURL* easy, const TlsSettings& tls) {
   return absl::OkStatus();
 }
 
-// Environment proxies are libcurl's business, with two rules that Go's programs have taught nodes:
-// loopback is never proxied, and HTTP_PROXY in capitals counts too.
-void ApplyProxy(CURL* easy, const Url& url) {
-  if (IsLoopback(url.host)) {
-    curl_easy_setopt(easy, CURLOPT_NOPROXY, "*");
-    return;
-  }
-  const char* upper = std::getenv("HTTP_PROXY");
-  if (url.scheme == "http" && upper != nullptr && std::getenv("http_proxy") == nullptr) {
-    curl_easy_setopt(easy, CURLOPT_PROXY, upper);
-  }
+// libcurl does not look at the environment itself then. "" means none.
+void ApplyProxy(CURL* easy, const std::string& proxy) {
+  curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());
+  curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
+}
+
+absl::Status NameProxy(const absl::Status& status, const std::string& proxy) {
+  const bool may_be_its_fault = absl::IsUnavailable(status) || absl::IsAborted(status);
+  return proxy.empty() || !may_be_its_fault
+             ? status
+             : Error(status.code(),
+                     fmt::format("{} (through proxy '{}')", std::string(status.message()),
+                                 ProxyForMessage(proxy)));
 }
 
 void ApplyRequest(CURL* easy, const HttpRequest& request, const Url& url, Exchange& exchange,
@@ -338,14 +337,15 @@ absl::StatusOr<HttpResponse> CurlTransport::Perform(const base::OpContext& ctx,
   Pool::SlotPtr slot = pool_->Acquire(fmt::format("{}://{}:{}", url.scheme, url.host, url.port));
   Exchange exchange(sink);
   ApplyRequest(slot->easy, request, url, exchange, headers.get());
-  ApplyProxy(slot->easy, url);
+  const std::string proxy = ProxyFor(url);
+  ApplyProxy(slot->easy, proxy);
   RETURN_IF_ERROR(ApplyTls(slot->easy, request.tls));
 
   BERTH_CHECK(curl_multi_add_handle(slot->multi, slot->easy) == CURLM_OK);
   const absl::Status status = Drive(ctx, slot->multi, request, exchange);
   curl_multi_remove_handle(slot->multi, slot->easy);
   if (!status.ok()) {
-    return status;  // the slot goes, with a connection that may be in any state
+    return NameProxy(status, proxy);  // the slot goes, with a connection that may be in any state
   }
   pool_->Release(std::move(slot));
   return std::move(exchange.response);

@@ -1,7 +1,7 @@
 // CurlTransport: HttpTransport by libcurl. Each exchange runs on its caller's thread, over
-// connections kept in a small pool. Proxies come from the environment (http_proxy, HTTPS_PROXY,
-// NO_PROXY, ...). HTTP/2 where TLS offers it. libcurl is initialised by the first exchange, so a
-// daemon that has pulled nothing does not pay for it.
+// connections kept in a small pool. Proxies come from the environment (see proxy.h). HTTP/2 where
+// TLS offers it. libcurl is initialised by the first exchange, so a daemon that has pulled nothing
+// does not pay for it.
 #pragma once
 
 #include <memory>

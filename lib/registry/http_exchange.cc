@@ -52,7 +52,7 @@ void ExplainTransportError(const absl::Status& error, const Url& url,
       break;
     case absl::StatusCode::kFailedPrecondition:
       text = fmt::format("its certificate is not trusted: {} (a CA goes into '{}/{}/ca.crt')", text,
-                         options.certs_dir.empty() ? "<certs_dir>" : options.certs_dir,
+                         options.certs_dirs.empty() ? "<certs_dir>" : options.certs_dirs.front(),
                          url.HostPort());
       break;
     default:
@@ -102,7 +102,7 @@ void ExplainHttpError(int status, const std::string& body, const Url& url,
 bool PerformHop(const base::OpContext& ctx, HttpTransport& transport,
                 const ExchangeOptions& options, HttpRequest& request, Url& url,
                 const HttpTransport::BodySink& sink, Attempt& attempt) {
-  auto tls = TlsFor(options.certs_dir, url, options.insecure);
+  auto tls = TlsFor(options.certs_dirs, url, options.insecure);
   if (!tls.ok()) {
     attempt.status = tls.status();
     return false;
@@ -161,6 +161,13 @@ bool PerformHop(const base::OpContext& ctx, HttpTransport& transport,
         Error(absl::StatusCode::kFailedPrecondition,
               fmt::format("it redirects from https to plain '{}' (HTTP {}), which is not followed",
                           next->ForMessage(), status));
+    return false;
+  }
+  if (!url.SameOrigin(*next) && request.method == "POST") {
+    attempt.status = Error(absl::StatusCode::kFailedPrecondition,
+                           fmt::format("it redirects a request that has a secret in it to '{}' "
+                                       "(HTTP {}), which is not followed",
+                                       next->ForMessage(), status));
     return false;
   }
   if (!url.SameOrigin(*next)) {

@@ -28,7 +28,7 @@ struct Attempt {
 };
 
 struct ExchangeOptions {
-  std::string certs_dir;
+  std::vector<std::string> certs_dirs;
   bool insecure = false;  // certificates are not verified; redirects may lead from https to http
   std::function<absl::Time()> now = absl::Now;
   // Replaced by "***" wherever a server's words are quoted.
@@ -37,7 +37,8 @@ struct ExchangeOptions {
 
 inline constexpr int kMaxRedirects = 10;
 
-// Performs the request, follows redirects (dropping Authorization at the first other origin), and
+// Performs the request, follows redirects (dropping Authorization at the first other origin; a
+// POST, whose body has a secret, is not taken to another one), and
 // gives 2xx bodies to `sink`. Other bodies are read to 8 KiB for the error's text.
 Attempt ExchangeFollowing(const base::OpContext& ctx, HttpTransport& transport,
                           const ExchangeOptions& options, HttpRequest request,

@@ -47,6 +47,20 @@ TEST(RedirectTest, CredentialsDoNotCrossOrigins) {
   }
 }
 
+TEST(RedirectTest, AnIdentityTokenIsNotPostedElsewhere) {
+  ClientFixture f([](const HttpRequest& request) {
+    if (HostOf(request) == "auth.example") {
+      return Reply{307, {{"location", "https://evil.example/token"}}};
+    }
+    EXPECT_EQ(HostOf(request), "reg.example");
+    return Reply{401, {{"www-authenticate", "Bearer realm=\"https://auth.example/token\""}}};
+  });
+  const auto status = f.Resolve(kImage, Credentials{"", "", "identity", ""}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(Message(status), HasSubstr("'https://evil.example/token' (HTTP 307)"));
+  EXPECT_EQ(f.transport.requests().size(), 2u);
+}
+
 TEST(RedirectTest, KeptWithinTheOrigin) {
   ClientFixture f([](const HttpRequest& request) {
     if (request.url.find("/moved") != std::string::npos) {

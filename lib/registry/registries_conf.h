@@ -4,7 +4,8 @@
 // Drop-ins are read in the order of their names; a [[registry]] of the same prefix replaces the
 // earlier one, scalars and the search list replace, [aliases] merge (an empty value removes one).
 // Differences: without any `unqualified-search-registries` short names mean docker.io, so that a
-// node without the file works; set it to [] to refuse them. There is never a terminal to ask on, so
+// node without the file works; set it to [] to refuse them. ~/.config/containers/registries.conf is
+// not read: a daemon's configuration is the node's. There is never a terminal to ask on, so
 // mode "enforcing" refuses a short name that more than one registry could have, and "permissive"
 // and "disabled" try them in order.
 //
@@ -21,6 +22,8 @@
 #include "lib/oci/reference.h"
 
 namespace berth::registry {
+
+inline constexpr char kAliasesFile[] = "/var/cache/containers/short-name-aliases.conf";
 
 // One server that may have an image.
 struct Endpoint {
@@ -60,7 +63,10 @@ class RegistriesConf {
   // Reads `file` and then `dir`/*.conf sorted by name; "" or absent ones are skipped.
   // kInvalidArgument names file and line: not TOML, a wrong type, the version 1 format, a malformed
   // name.
-  static absl::StatusOr<RegistriesConf> Load(const std::string& file, const std::string& dir);
+  // `aliases_file`, the cache that podman keeps and CRI-O reads too (kAliasesFile), has [aliases]
+  // that win over all others; one that cannot be read is a warning.
+  static absl::StatusOr<RegistriesConf> Load(const std::string& file, const std::string& dir,
+                                             const std::string& aliases_file = "");
   // From text, for tests and for one file's worth of configuration. `name` appears in errors.
   static absl::StatusOr<RegistriesConf> Parse(const std::string& text, const std::string& name);
 
@@ -79,6 +85,8 @@ class RegistriesConf {
 
   const std::vector<Registry>& registries() const { return registries_; }
   const std::vector<std::string>& search_registries() const { return search_registries_; }
+  // Who knows credentials, in order; see credential_source.h.
+  const std::vector<std::string>& credential_helpers() const { return credential_helpers_; }
   ShortNameMode short_name_mode() const { return short_name_mode_; }
 
  private:
@@ -90,6 +98,7 @@ class RegistriesConf {
   std::vector<std::string> search_registries_ = {"docker.io"};
   ShortNameMode short_name_mode_ = ShortNameMode::kPermissive;
   std::map<std::string, std::string> aliases_;  // short name -> "domain/path"
+  std::vector<std::string> credential_helpers_ = {"containers-auth.json"};
   std::vector<std::string> warnings_;
 };
 

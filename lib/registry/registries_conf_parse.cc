@@ -1,4 +1,4 @@
-// Reading registries.conf: the only user of toml11 in this library.
+// Reading registries.conf.
 #include <algorithm>
 #include <set>
 #include <sstream>
@@ -10,6 +10,7 @@
 #include "lib/base/file.h"
 #include "lib/base/status.h"
 #include "lib/registry/registries_conf.h"
+#include "lib/registry/toml_values.h"
 
 namespace berth::registry {
 
@@ -18,86 +19,8 @@ namespace {
 constexpr size_t kMaxFileBytes = 1 << 20;
 constexpr int kMaxNesting = 64;
 
-using Table = std::unordered_map<std::string, toml::value>;
 using Mode = RegistriesConf::ShortNameMode;
 using PullFrom = RegistriesConf::PullFrom;
-
-std::string Where(const toml::value& value) {
-  return fmt::format("{}:{}", value.location().file_name(), value.location().line());
-}
-
-absl::Status Bad(const toml::value& value, std::string_view what) {
-  return base::MakeStatus(absl::StatusCode::kInvalidArgument,
-                          fmt::format("{}: {}", Where(value), what));
-}
-
-const char* TypeName(const toml::value& value) {
-  switch (value.type()) {
-    case toml::value_t::boolean:
-      return "a boolean";
-    case toml::value_t::integer:
-      return "an integer";
-    case toml::value_t::string:
-      return "a string";
-    case toml::value_t::array:
-      return "an array";
-    case toml::value_t::table:
-      return "a table";
-    default:
-      return "of another type";
-  }
-}
-
-absl::Status WrongType(const std::string& key, const toml::value& value, const char* wanted) {
-  return Bad(value, fmt::format("'{}' is {}, not {}", key, TypeName(value), wanted));
-}
-
-const toml::value* Find(const toml::value& table, const std::string& key) {
-  const auto it = table.as_table(std::nothrow).find(key);
-  return it == table.as_table(std::nothrow).end() ? nullptr : &it->second;
-}
-
-absl::Status ReadString(const toml::value& table, const std::string& key, std::string& out) {
-  const toml::value* value = Find(table, key);
-  if (value == nullptr) {
-    return absl::OkStatus();
-  }
-  if (!value->is_string()) {
-    return WrongType(key, *value, "a string");
-  }
-  out = value->as_string(std::nothrow).str;
-  return absl::OkStatus();
-}
-
-absl::Status ReadBool(const toml::value& table, const std::string& key, bool& out) {
-  const toml::value* value = Find(table, key);
-  if (value == nullptr) {
-    return absl::OkStatus();
-  }
-  if (!value->is_boolean()) {
-    return WrongType(key, *value, "a boolean");
-  }
-  out = value->as_boolean(std::nothrow);
-  return absl::OkStatus();
-}
-
-// The elements of an array of tables; empty when absent.
-absl::StatusOr<std::vector<toml::value>> ReadTables(const toml::value& table,
-                                                    const std::string& key) {
-  const toml::value* value = Find(table, key);
-  if (value == nullptr) {
-    return std::vector<toml::value>();
-  }
-  if (!value->is_array()) {
-    return WrongType(key, *value, "an array of tables ([[...]])");
-  }
-  for (const toml::value& element : value->as_array(std::nothrow)) {
-    if (!element.is_table()) {
-      return WrongType(key, element, "a table");
-    }
-  }
-  return value->as_array(std::nothrow);
-}
 
 // "host[:port][/path...]", for prefixes, locations and search registries.
 absl::Status CheckName(const toml::value& where, const std::string& key, std::string& name) {
@@ -196,7 +119,7 @@ class RegistriesConfParser {
  public:
   explicit RegistriesConfParser(RegistriesConf& conf) : conf_(conf) {}
 
-  absl::Status Add(const std::string& text, const std::string& name) {
+  absl::Status Add(const std::string& text, const std::string& name, bool is_aliases_only = false) {
     if (NestsTooDeep(text)) {
       return base::MakeStatus(
           absl::StatusCode::kInvalidArgument,
@@ -214,7 +137,7 @@ class RegistriesConfParser {
       return base::MakeStatus(absl::StatusCode::kInvalidArgument,
                               fmt::format("{}: not valid TOML: {}", name, FirstLine(e.what())));
     }
-    return AddRoot(root);
+    return is_aliases_only ? AddAliases(root) : AddRoot(root);
   }
 
  private:
@@ -235,9 +158,12 @@ class RegistriesConfParser {
                  "this is the version 1 format of registries.conf ([registries.search] ...), which "
                  "is not supported: use [[registry]] tables");
     }
-    Warn(root, "", {"unqualified-search-registries", "registry", "short-name-mode", "aliases"},
-         {"credential-helpers", "additional-layer-store-auth-helper"});
+    Warn(root, "",
+         {"unqualified-search-registries", "registry", "short-name-mode", "aliases",
+          "credential-helpers"},
+         {"additional-layer-store-auth-helper"});
     RETURN_IF_ERROR(AddSearch(root));
+    RETURN_IF_ERROR(AddCredentialHelpers(root));
     RETURN_IF_ERROR(AddMode(root));
     RETURN_IF_ERROR(AddAliases(root));
     ASSIGN_OR_RETURN(const auto tables, ReadTables(root, "registry"));
@@ -264,25 +190,35 @@ class RegistriesConfParser {
 
   absl::Status AddSearch(const toml::value& root) {
     const std::string key = "unqualified-search-registries";
-    const toml::value* value = Find(root, key);
-    if (value == nullptr) {
+    ASSIGN_OR_RETURN(const auto values, ReadStrings(root, key));
+    if (!values) {
       return absl::OkStatus();
     }
-    if (!value->is_array()) {
-      return WrongType(key, *value, "an array of strings");
-    }
     std::vector<std::string> search;
-    for (const toml::value& element : value->as_array(std::nothrow)) {
-      if (!element.is_string()) {
-        return WrongType(key, element, "a string");
-      }
-      std::string name = element.as_string(std::nothrow).str;
-      RETURN_IF_ERROR(CheckName(element, key, name));
+    for (std::string name : *values) {
+      RETURN_IF_ERROR(CheckName(root, key, name));
       if (std::find(search.begin(), search.end(), name) == search.end()) {
         search.push_back(std::move(name));
       }
     }
     conf_.search_registries_ = std::move(search);
+    return absl::OkStatus();
+  }
+
+  absl::Status AddCredentialHelpers(const toml::value& root) {
+    const std::string key = "credential-helpers";
+    ASSIGN_OR_RETURN(auto names, ReadStrings(root, key));
+    for (const std::string& name : names.value_or(std::vector<std::string>())) {
+      if (name.empty() || name.find('/') != std::string::npos) {
+        return Bad(*Find(root, key),
+                   fmt::format("'{}' has '{}': it takes names of programs without their "
+                               "'docker-credential-', or \"containers-auth.json\"",
+                               key, name));
+      }
+    }
+    if (names && !names->empty()) {
+      conf_.credential_helpers_ = *std::move(names);
+    }
     return absl::OkStatus();
   }
 
@@ -360,8 +296,8 @@ absl::StatusOr<RegistriesConf> RegistriesConf::Parse(const std::string& text,
   return conf;
 }
 
-absl::StatusOr<RegistriesConf> RegistriesConf::Load(const std::string& file,
-                                                    const std::string& dir) {
+absl::StatusOr<RegistriesConf> RegistriesConf::Load(const std::string& file, const std::string& dir,
+                                                    const std::string& aliases_file) {
   std::vector<std::string> files;
   if (!file.empty() && base::PathExists(file)) {
     files.push_back(file);
@@ -380,6 +316,16 @@ absl::StatusOr<RegistriesConf> RegistriesConf::Load(const std::string& file,
     auto text = base::ReadFile(path, kMaxFileBytes);
     RETURN_IF_ERROR(base::Annotate(text.status(), "read registries.conf"));
     RETURN_IF_ERROR(base::Annotate(parser.Add(*text, path), "read registries.conf"));
+  }
+  if (!aliases_file.empty() && base::PathExists(aliases_file)) {
+    // A cache that some program left is no reason not to start.
+    auto text = base::ReadFile(aliases_file, kMaxFileBytes);
+    const absl::Status status =
+        text.ok() ? parser.Add(*text, aliases_file, /*is_aliases_only=*/true) : text.status();
+    if (!status.ok()) {
+      conf.warnings_.push_back(
+          fmt::format("read short-name aliases: {}", std::string(status.message())));
+    }
   }
   return conf;
 }

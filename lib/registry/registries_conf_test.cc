@@ -232,13 +232,28 @@ TEST(RegistriesConfTest, ErrorsNameFileAndLine) {
 
 TEST(RegistriesConfTest, UnknownKeysAreWarnings) {
   const RegistriesConf conf = Conf(
-      "credential-helpers = []\nfuture = 1\n[[registry]]\nlocation = \"a.b\"\nodd = 2\n"
+      "additional-layer-store-auth-helper = 'x'\nfuture = 1\n[[registry]]\nlocation = \"a.b\"\nodd "
+      "= 2\n"
       "[[registry.mirror]]\nlocation = \"c.d\"\nspare = 3\n");
   EXPECT_THAT(conf.warnings(),
-              ElementsAre("test.conf:1: 'credential-helpers' is not used by berth",
+              ElementsAre("test.conf:1: 'additional-layer-store-auth-helper' is not used by berth",
                           "test.conf:2: 'future' is not a known key",
                           "test.conf:5: 'registry.odd' is not a known key",
                           "test.conf:8: 'registry.mirror.spare' is not a known key"));
+}
+
+TEST(RegistriesConfTest, CredentialHelpers) {
+  EXPECT_THAT(RegistriesConf().credential_helpers(), ElementsAre("containers-auth.json"));
+  EXPECT_THAT(Conf("credential-helpers = []").credential_helpers(),
+              ElementsAre("containers-auth.json"));
+  EXPECT_THAT(Conf(R"(credential-helpers = ["pass", "containers-auth.json"])").credential_helpers(),
+              ElementsAre("pass", "containers-auth.json"));
+  for (const char* text : {R"(credential-helpers = "pass")", R"(credential-helpers = ["../x"])",
+                           R"(credential-helpers = [""])", R"(credential-helpers = [1])"}) {
+    EXPECT_EQ(RegistriesConf::Parse(text, "t.conf").status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << text;
+  }
 }
 
 TEST(RegistriesConfTest, DropInsInOrderOfTheirNames) {
@@ -267,6 +282,19 @@ TEST(RegistriesConfTest, DropInsInOrderOfTheirNames) {
   EXPECT_THAT(Candidates(*conf, "x"), ElementsAre("b.example/x:latest"));
   EXPECT_THAT(Candidates(*conf, "y"), ElementsAre("a.example/y:latest"));
   EXPECT_THAT(conf->warnings(), IsEmpty());
+
+  // podman's cache wins, also where it says that there is no alias.
+  const std::string cache = root + "/aliases.conf";
+  write(cache, "[aliases]\ny = \"\"\nz = \"c.example/z\"\n");
+  conf = RegistriesConf::Load(root + "/registries.conf", dir, cache);
+  ASSERT_TRUE(conf.ok()) << conf.status();
+  EXPECT_THAT(Candidates(*conf, "y"), ElementsAre("b.example/y:latest"));
+  EXPECT_THAT(Candidates(*conf, "z"), ElementsAre("c.example/z:latest"));
+  write(cache, "[aliases]\nz = 5\n");
+  conf = RegistriesConf::Load(root + "/registries.conf", dir, cache);
+  ASSERT_TRUE(conf.ok()) << conf.status();
+  EXPECT_THAT(conf->warnings(),
+              ElementsAre(HasSubstr("aliases.conf:2: 'aliases.z' is an integer")));
 
   write(dir + "/30-broken.conf", "\n\nshort-name-mode = 1\n");
   const auto status = RegistriesConf::Load(root + "/registries.conf", dir).status();

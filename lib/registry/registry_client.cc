@@ -7,11 +7,11 @@
 
 #include "fmt/format.h"
 
-#include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/oci/printable.h"
 #include "lib/oci/sha256.h"
-#include "lib/registry/blob_transfer.h"
+#include "lib/registry/blob_fetch.h"
+#include "lib/registry/endpoint_reports.h"
 #include "lib/registry/requester.h"
 
 namespace berth::registry {
@@ -21,33 +21,6 @@ namespace {
 absl::Status Error(absl::StatusCode code, std::string_view message) {
   return base::MakeStatus(code, message);
 }
-
-std::string Role(const Endpoint& endpoint) {
-  return fmt::format("{} '{}'", endpoint.is_mirror ? "mirror" : "registry", endpoint.host);
-}
-
-// What each endpoint said, for the error when none could help.
-class Reports {
- public:
-  void Add(const Endpoint& endpoint, const absl::Status& status) {
-    text_ += fmt::format("{}{}: {}", text_.empty() ? "" : "; ", Role(endpoint),
-                         std::string(status.message()));
-    // The image's own registry decides the code: a mirror may well lack an image.
-    if (!endpoint.is_mirror || code_ == absl::StatusCode::kOk) {
-      code_ = status.code();
-    }
-  }
-  absl::Status Fail(const std::string& what) const {
-    absl::Status status = Error(code_, fmt::format("{}: {}", what, text_));
-    return code_ == absl::StatusCode::kUnavailable
-               ? base::WithReason(std::move(status), "RegistryUnavailable")
-               : status;
-  }
-
- private:
-  absl::StatusCode code_ = absl::StatusCode::kOk;
-  std::string text_;
-};
 
 // "application/json; charset=utf-8" -> "application/json"
 std::string MediaType(const HttpResponse& response) {
@@ -75,7 +48,8 @@ class RegistryClient::Impl {
        RegistryOptions options)
       : options_(std::move(options)),
         transport_(transport),
-        requester_(transport, options_),
+        requester_(transport, options_, [this] { return this->conf(); }),
+        blobs_(requester_, options_),
         conf_(std::move(conf)) {}
 
   void SetConf(std::shared_ptr<const RegistriesConf> conf) {
@@ -108,7 +82,8 @@ class RegistryClient::Impl {
         document.response = std::move(attempt.response);
         return document;
       }
-      RETURN_IF_ERROR(Pause(ctx, retry, request.endpoint, attempt));
+      RETURN_IF_ERROR(retry.Wait(ctx, attempt));
+      LogRepetition(request.endpoint, attempt);
     }
   }
 
@@ -117,7 +92,7 @@ class RegistryClient::Impl {
   template <typename Fetch>
   auto FirstOf(const base::OpContext& ctx, const std::vector<Endpoint>& endpoints,
                const std::string& what, const Fetch& fetch) -> decltype(fetch(endpoints.front())) {
-    Reports reports;
+    EndpointReports reports;
     for (const Endpoint& endpoint : endpoints) {
       auto result = fetch(endpoint);
       if (result.ok()) {
@@ -129,29 +104,21 @@ class RegistryClient::Impl {
     return reports.Fail(what);
   }
 
-  absl::Status Pause(const base::OpContext& ctx, Retry& retry, const Endpoint& endpoint,
-                     const Attempt& attempt) {
-    RETURN_IF_ERROR(retry.Wait(ctx, attempt));
-    base::Log("registry")
-        .debug("request failed, repeating host={} repository={} error=\"{}\"", endpoint.host,
-               endpoint.repository, std::string(attempt.status.message()));
-    return absl::OkStatus();
-  }
-
   absl::StatusOr<ResolvedManifest> ResolveAt(const base::OpContext& ctx, const Endpoint& endpoint,
                                              const oci::Reference& reference,
-                                             const std::optional<Credentials>& credentials);
+                                             const std::optional<Credentials>& credentials,
+                                             const std::vector<oci::Digest>& known);
   absl::StatusOr<std::string> FetchVerified(const base::OpContext& ctx, const ImageSource& source,
                                             const oci::Descriptor& descriptor, const char* kind,
                                             size_t max_bytes);
-  absl::Status FetchBlob(const base::OpContext& ctx, const ImageSource& source,
-                         const oci::Descriptor& descriptor, const BlobSink& sink);
+  BlobFetcher& blobs() { return blobs_; }
 
   const RegistryOptions options_;
 
  private:
   HttpTransport& transport_;
   Requester requester_;
+  BlobFetcher blobs_;
   base::Mutex mu_;
   std::shared_ptr<const RegistriesConf> conf_ ABSL_GUARDED_BY(mu_);
 };
@@ -184,13 +151,32 @@ absl::Status CheckDigest(std::string_view bytes, const oci::Digest& wanted) {
 
 absl::StatusOr<ResolvedManifest> RegistryClient::Impl::ResolveAt(
     const base::OpContext& ctx, const Endpoint& endpoint, const oci::Reference& reference,
-    const std::optional<Credentials>& credentials) {
+    const std::optional<Credentials>& credentials, const std::vector<oci::Digest>& known) {
   const auto& digest = reference.digest();
-  const EndpointRequest request =
+  EndpointRequest request =
       ManifestRequest(endpoint, digest ? digest->ToString() : reference.tag(), credentials);
+  ResolvedManifest resolved;
+  resolved.source.reference = reference;
+  resolved.source.credentials = credentials;
+  resolved.source.endpoints.push_back(endpoint);
+  if (!known.empty()) {
+    // Whatever goes wrong here, the GET says it better, and is repeated where that makes sense.
+    request.method = "HEAD";
+    const Attempt attempt = requester_.Send(
+        ctx, request, [](const HttpResponse&, std::span<const char>) { return absl::OkStatus(); });
+    const auto named = oci::Digest::Parse(attempt.response.Header("docker-content-digest")
+                                              .value_or(digest ? digest->ToString() : ""));
+    if (attempt.status.ok() && named.ok() && (!digest || *named == *digest) &&
+        std::find(known.begin(), known.end(), *named) != known.end()) {
+      resolved.digest = *named;
+      resolved.is_known = true;
+      return resolved;
+    }
+    RETURN_IF_ERROR(ctx.Check());
+    request.method = "GET";
+  }
   ASSIGN_OR_RETURN(Document document,
                    FetchDocument(ctx, request, oci::kMaxManifestBytes, "manifest"));
-  ResolvedManifest resolved;
   if (digest) {
     RETURN_IF_ERROR(CheckDigest(document.bytes, *digest));
     resolved.digest = *digest;
@@ -206,9 +192,6 @@ absl::StatusOr<ResolvedManifest> RegistryClient::Impl::ResolveAt(
   }
   resolved.bytes = std::move(document.bytes);
   resolved.media_type = MediaType(document.response);
-  resolved.source.reference = reference;
-  resolved.source.credentials = credentials;
-  resolved.source.endpoints.push_back(endpoint);
   return resolved;
 }
 
@@ -247,43 +230,6 @@ absl::StatusOr<std::string> RegistryClient::Impl::FetchVerified(const base::OpCo
       });
 }
 
-absl::Status RegistryClient::Impl::FetchBlob(const base::OpContext& ctx, const ImageSource& source,
-                                             const oci::Descriptor& descriptor,
-                                             const BlobSink& sink) {
-  const std::string what = fmt::format("fetch blob '{}' of image '{}'",
-                                       descriptor.digest.ToString(), source.reference.ToString());
-  BlobTransfer transfer(descriptor, sink);
-  Reports reports;
-  for (const Endpoint& endpoint : source.endpoints) {
-    Retry retry(options_);
-    absl::Status failure;
-    while (failure.ok()) {
-      EndpointRequest request;
-      request.endpoint = endpoint;
-      request.path = "/blobs/" + descriptor.digest.ToString();
-      request.credentials = source.credentials;
-      request.stall_timeout = options_.progress_timeout > absl::ZeroDuration()
-                                  ? options_.progress_timeout
-                                  : absl::InfiniteDuration();
-      Attempt attempt = transfer.Run(
-          request, [&](const EndpointRequest& ready, const HttpTransport::BodySink& body) {
-            return requester_.Send(ctx, ready, body);
-          });
-      if (transfer.is_over()) {  // complete, refused by the sink, or not what the digest says
-        return base::Annotate(attempt.status, fmt::format("{}: {}", what, Role(endpoint)));
-      }
-      RETURN_IF_ERROR(base::Annotate(ctx.Check(), what));
-      if (transfer.TakeProgress()) {
-        retry.MadeProgress();
-      }
-      failure = Pause(ctx, retry, endpoint, attempt);
-    }
-    RETURN_IF_ERROR(base::Annotate(ctx.Check(), what));
-    reports.Add(endpoint, failure);
-  }
-  return reports.Fail(what);
-}
-
 RegistryClient::RegistryClient(HttpTransport& transport, std::shared_ptr<const RegistriesConf> conf,
                                RegistryOptions options)
     : impl_(std::make_unique<Impl>(transport, std::move(conf), std::move(options))) {}
@@ -300,12 +246,12 @@ void RegistryClient::CloseIdle() { impl_->transport().CloseIdle(); }
 
 absl::StatusOr<ResolvedManifest> RegistryClient::ResolveManifest(
     const base::OpContext& ctx, const oci::Reference& reference,
-    const std::optional<Credentials>& credentials) {
+    const std::optional<Credentials>& credentials, const std::vector<oci::Digest>& known) {
   ASSIGN_OR_RETURN(const std::vector<Endpoint> endpoints, impl_->conf()->Endpoints(reference));
   const std::string what = fmt::format("fetch manifest of image '{}'", reference.ToString());
   ASSIGN_OR_RETURN(ResolvedManifest resolved,
                    impl_->FirstOf(ctx, endpoints, what, [&](const Endpoint& endpoint) {
-                     return impl_->ResolveAt(ctx, endpoint, reference, credentials);
+                     return impl_->ResolveAt(ctx, endpoint, reference, credentials, known);
                    }));
   for (const Endpoint& endpoint : endpoints) {
     if (!(endpoint == resolved.source.endpoints.front())) {
@@ -329,7 +275,7 @@ absl::StatusOr<std::string> RegistryClient::FetchConfig(const base::OpContext& c
 
 absl::Status RegistryClient::FetchBlob(const base::OpContext& ctx, const ImageSource& source,
                                        const oci::Descriptor& descriptor, const BlobSink& sink) {
-  return impl_->FetchBlob(ctx, source, descriptor, sink);
+  return impl_->blobs().Fetch(ctx, source, descriptor, sink);
 }
 
 }  // namespace berth::registry

@@ -17,7 +17,14 @@
 //
 // Threads: thread-safe; every call blocks its caller until done, or until the context ends, which
 // is noticed within OpContext::kPollInterval. Ownership: borrows the transport, which must outlive
-// it. Memory: nothing but a small token cache between pulls.
+// it. Memory: nothing but a small token cache between pulls; during pulls 256 KiB for each
+// connection, and what blob_fetch.h says for large blobs.
+//
+// Layers are asked of the registry alone. The `urls` of a foreign layer are not followed, though
+// containers/image does: whoever makes an image would choose which addresses the node asks, those
+// of its own network and of the cloud's metadata service too; image-spec 1.1 gives such layers up,
+// and registries store them as others. A token server may be another host than the registry's, over
+// https unless the registry is insecure.
 //
 // Errors name the image, every endpoint asked and what each said with its HTTP status, and never
 // contain credentials:
@@ -44,6 +51,7 @@
 
 #include "lib/base/mutex.h"
 #include "lib/base/op_context.h"
+#include "lib/base/process_runner.h"
 #include "lib/oci/image.h"
 #include "lib/oci/reference.h"
 #include "lib/registry/credentials.h"
@@ -56,12 +64,17 @@ namespace berth::registry {
 absl::Status SleepFor(const base::OpContext& ctx, absl::Duration duration);
 
 struct RegistryOptions {
-  std::string
-      certs_dir;  // "" or e.g. /etc/containers/certs.d: <host[:port]>/{*.crt, *.cert with *.key}
-  std::string auth_file;  // "" or a containers/docker auth.json; read at every pull
+  std::vector<std::string> certs_dirs;    // see certs_dir.h
+  std::vector<std::string> auth_files;    // see auth_file.h; read at every request
+  base::ProcessRunner* runner = nullptr;  // for credential helpers; borrowed; null: none run
   // No byte of a blob for so long: broken off, and resumed. Zero: wait as long as the connection
   // lives.
   absl::Duration progress_timeout = absl::ZeroDuration();
+  // Connections to fetch one large blob over, where the server sends ranges; 1: never more. See
+  // blob_fetch.h, also for the bound of all together.
+  int connections_per_blob = 4;
+  int64_t min_ranged_bytes = 16 << 20;  // what large means
+  int64_t range_bytes = 2 << 20;        // asked for at once; this much memory for each connection
   int max_attempts = 5;  // of one request at one endpoint, without progress in between
   absl::Duration first_backoff = absl::Milliseconds(200);  // doubles, with jitter
   absl::Duration max_backoff = absl::Seconds(10);
@@ -79,9 +92,10 @@ struct ImageSource {
 };
 
 struct ResolvedManifest {
-  std::string bytes;
+  std::string bytes;       // empty when is_known
   std::string media_type;  // as the registry called it, without parameters; "" when it did not
-  oci::Digest digest;      // of bytes
+  oci::Digest digest;      // of bytes, or as the registry said
+  bool is_known = false;   // the registry named one of the digests that the caller has
   ImageSource source;
 
   // The endpoint that had it.
@@ -102,10 +116,14 @@ class RegistryClient {
   std::shared_ptr<const RegistriesConf> conf() const;
 
   // The manifest or index of a reference with a domain (see RegistriesConf::Candidates for short
-  // names). A reference by digest is verified against it.
+  // names). A reference by digest is verified against it. With `known`, digests that the caller
+  // has whole, each endpoint is asked by HEAD first, and nothing is fetched when it names one of
+  // them. That is a request also for a reference by digest: the registry decides who may have it.
+  // One that refuses HEAD or names no digest is asked by GET as ever.
   absl::StatusOr<ResolvedManifest> ResolveManifest(const base::OpContext& ctx,
                                                    const oci::Reference& reference,
-                                                   const std::optional<Credentials>& credentials);
+                                                   const std::optional<Credentials>& credentials,
+                                                   const std::vector<oci::Digest>& known = {});
 
   // A manifest by its descriptor, verified.
   absl::StatusOr<std::string> FetchManifest(const base::OpContext& ctx, const ImageSource& source,

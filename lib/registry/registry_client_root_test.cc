@@ -218,25 +218,26 @@ TEST_F(DockerRegistryTest, RedirectedShortNameThroughADeadMirror) {
 
 TEST_F(DockerRegistryTest, TlsWithCertsDir) {
   StartServer(true);
-  options_.certs_dir = scratch_ / "certs.d";
+  const std::string certs = scratch_ / "certs.d";
+  options_.certs_dirs = {certs, scratch_ / "docker.d"};
   SetConf("");
   const absl::Status untrusted = Resolve(host_ + "/team/app:v1", reader_).status();
   EXPECT_EQ(untrusted.code(), absl::StatusCode::kFailedPrecondition) << untrusted;
   EXPECT_THAT(untrusted.ToString(), HasSubstr("certs.d/" + host_ + "/ca.crt"));
 
-  ASSERT_TRUE(base::MakeDirs(options_.certs_dir + "/" + host_).ok());
+  ASSERT_TRUE(base::MakeDirs(certs + "/" + host_).ok());
   auto ca = base::ReadFile(scratch_ / "server.crt", 1 << 20);
   ASSERT_TRUE(ca.ok());
-  ASSERT_TRUE(base::WriteFile(options_.certs_dir + "/" + host_ + "/ca.crt", *ca, 0644).ok());
+  ASSERT_TRUE(base::WriteFile(certs + "/" + host_ + "/ca.crt", *ca, 0644).ok());
   const auto trusted = Resolve(host_ + "/team/app:v1", reader_);
   EXPECT_TRUE(trusted.ok()) << trusted.status();
 
-  ASSERT_TRUE(base::WriteFile(options_.certs_dir + "/" + host_ + "/me.cert", *ca, 0644).ok());
+  ASSERT_TRUE(base::WriteFile(certs + "/" + host_ + "/me.cert", *ca, 0644).ok());
   const absl::Status no_key = Resolve(host_ + "/team/app:v1", reader_).status();
   EXPECT_EQ(no_key.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(no_key.ToString(), HasSubstr("'me.key'"));
 
-  options_.certs_dir.clear();
+  options_.certs_dirs.clear();
   SetInsecure();
   const auto unverified = Resolve(host_ + "/team/app:v1", reader_);
   EXPECT_TRUE(unverified.ok()) << unverified.status();

@@ -113,7 +113,7 @@ TEST(ResolveTest, UntrustedCertificateSaysWhatToDo) {
   ClientFixture f([](const HttpRequest&) {
     return Reply::Error(absl::StatusCode::kFailedPrecondition, "self-signed certificate");
   });
-  f.options.certs_dir = "/etc/certs";
+  f.options.certs_dirs = {"/etc/certs"};
   const auto status = f.Resolve().status();
   EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(Message(status), HasSubstr("'/etc/certs/reg.example/ca.crt'"));

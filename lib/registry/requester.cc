@@ -7,9 +7,9 @@
 
 #include "fmt/format.h"
 
+#include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/oci/printable.h"
-#include "lib/registry/auth_file.h"
 
 namespace berth::registry {
 
@@ -67,6 +67,12 @@ absl::Status Retry::Wait(const base::OpContext& ctx, const Attempt& attempt) {
   return options_.sleep(ctx, wait);
 }
 
+void LogRepetition(const Endpoint& endpoint, const Attempt& attempt) {
+  base::Log("registry")
+      .debug("request failed, repeating host={} repository={} error=\"{}\"", endpoint.host,
+             endpoint.repository, std::string(attempt.status.message()));
+}
+
 bool Requester::SpeaksPlainHttp(const std::string& host) {
   base::MutexLock lock(mu_);
   return plain_http_.contains(host);
@@ -81,18 +87,18 @@ void Requester::SetPlainHttp(const std::string& host, bool plain) {
   }
 }
 
-absl::StatusOr<Credentials> Requester::CredentialsFor(const EndpointRequest& request) const {
+absl::StatusOr<Credentials> Requester::CredentialsFor(const base::OpContext& ctx,
+                                                      const EndpointRequest& request) {
   if (!request.endpoint.is_mirror && request.credentials && !request.credentials->empty()) {
     return *request.credentials;
   }
-  ASSIGN_OR_RETURN(auto found, FindCredentials(options_.auth_file, request.endpoint.host,
-                                               request.endpoint.repository));
-  return found.value_or(Credentials());
+  return node_credentials_.Find(ctx, conf_()->credential_helpers(), request.endpoint.host,
+                                request.endpoint.repository);
 }
 
 Attempt Requester::Send(const base::OpContext& ctx, const EndpointRequest& request,
                         const HttpTransport::BodySink& sink) {
-  auto credentials = CredentialsFor(request);
+  auto credentials = CredentialsFor(ctx, request);
   if (!credentials.ok()) {
     Attempt attempt;
     attempt.status = credentials.status();
@@ -141,7 +147,7 @@ Attempt Requester::SendTo(const base::OpContext& ctx, const std::string& scheme,
   http.headers = request.headers;
   http.headers.emplace_back("User-Agent", "berth/" BERTH_VERSION);
 
-  ExchangeOptions exchange{options_.certs_dir, request.endpoint.insecure, options_.now,
+  ExchangeOptions exchange{options_.certs_dirs, request.endpoint.insecure, options_.now,
                            SecretsOf(credentials)};
   const TokenAuth::Subject subject{*url, request.endpoint.repository, credentials};
   std::optional<std::string> header = auth_.Kept(subject);

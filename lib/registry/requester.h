@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "absl/time/time.h"
 
 #include "lib/base/mutex.h"
+#include "lib/registry/credential_source.h"
 #include "lib/registry/http_exchange.h"
 #include "lib/registry/registry_client.h"
 #include "lib/registry/token_auth.h"
@@ -32,14 +34,22 @@ struct EndpointRequest {
 
 class Requester {
  public:
-  Requester(HttpTransport& transport, const RegistryOptions& options)
-      : transport_(transport), options_(options), auth_(transport, options.now) {}
+  using GetConf = std::function<std::shared_ptr<const RegistriesConf>()>;
+
+  // Borrows transport and options.
+  Requester(HttpTransport& transport, const RegistryOptions& options, GetConf conf)
+      : transport_(transport),
+        options_(options),
+        conf_(std::move(conf)),
+        node_credentials_(options.auth_files, options.runner, options.now),
+        auth_(transport, options.now) {}
 
   Attempt Send(const base::OpContext& ctx, const EndpointRequest& request,
                const HttpTransport::BodySink& sink);
 
  private:
-  absl::StatusOr<Credentials> CredentialsFor(const EndpointRequest& request) const;
+  absl::StatusOr<Credentials> CredentialsFor(const base::OpContext& ctx,
+                                             const EndpointRequest& request);
   Attempt SendTo(const base::OpContext& ctx, const std::string& scheme,
                  const EndpointRequest& request, const Credentials& credentials,
                  const HttpTransport::BodySink& sink);
@@ -48,10 +58,15 @@ class Requester {
 
   HttpTransport& transport_;
   const RegistryOptions& options_;
+  const GetConf conf_;
+  CredentialSource node_credentials_;
   TokenAuth auth_;
   base::Mutex mu_;
   std::map<std::string, bool> plain_http_ ABSL_GUARDED_BY(mu_);  // insecure hosts seen to answer so
 };
+
+// For the debug log, after Retry::Wait.
+void LogRepetition(const Endpoint& endpoint, const Attempt& attempt);
 
 // Retry: how often and how soon a request is repeated.
 class Retry {

@@ -129,7 +129,7 @@ TEST(AuthTest, AuthFileByRepository) {
                ? Manifest()
                : Reply{401, {{"www-authenticate", "Basic realm=\"x\""}}};
   });
-  f.options.auth_file = file;
+  f.options.auth_files = {file};
   EXPECT_TRUE(f.Resolve().ok());
   EXPECT_FALSE(f.Resolve("reg.example/other/app").ok());
   EXPECT_TRUE(base::RemoveTree(dir).ok());

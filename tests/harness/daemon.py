@@ -39,6 +39,7 @@ class ScratchDaemon:
         self.base = places.scratch("bt-")
         os.chmod(self.base, 0o711)    # the roots of user namespaces come by, as on a node
         self.token = os.path.basename(self.base)
+        self.environment = options.pop("environment", {})
         self.runtime, self.cgroup_manager, self.options = runtime, cgroup_manager, options
         self.root, self.state = f"{self.base}/root", f"{self.base}/state"
         self.socket = f"{self.base}/d.sock"
@@ -95,7 +96,7 @@ class ScratchDaemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                env={"PATH": os.environ["PATH"], "BERTH_SCRATCH": self.token},
+                env={"PATH": os.environ["PATH"], "BERTH_SCRATCH": self.token, **self.environment},
                 start_new_session=True)
 
     def start(self):

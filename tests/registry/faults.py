@@ -60,6 +60,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         registry = self.server.registry
         registry.record(self)
+        if self.path.startswith("/token?"):
+            self._plain(200, json.dumps({"token": registry.new_token(), "expires_in": 300}).encode(),
+                        "application/json")
+            return
         if self.path in ("/v2/", "/v2"):
             self._plain(200, b"{}", "application/json")
             return
@@ -149,6 +153,8 @@ class FaultRegistry:
     def __init__(self):
         self.repositories = {}
         self.requests = []
+        self.tokens = {}    # token -> how often it was used
+        self.lock = threading.Lock()
         self.leaving = threading.Event()
         self.server = _Server(("127.0.0.1", 0), _Handler)
         self.server.registry = self
@@ -169,6 +175,12 @@ class FaultRegistry:
     def record(self, handler):
         self.requests.append({"method": handler.command, "path": handler.path,
                               "headers": {k.lower(): v for k, v in handler.headers.items()}})
+
+    def new_token(self):
+        with self.lock:
+            token = f"token-number-{len(self.tokens)}"
+            self.tokens[token] = 0
+            return token
 
     def repository(self, name, *faults):
         self.repositories[name] = Repository(faults)
@@ -312,4 +324,27 @@ def basic(user, password):
             return False
         return request.answer(401, b'{"errors":[{"code":"UNAUTHORIZED"}]}',
                               {"WWW-Authenticate": 'Basic realm="berth tests"'})
+    return fault
+
+
+def bearer(uses):
+    """Wants a token of /token, each of which is good for so many requests: an expiry that does not take time."""
+    def fault(request):
+        registry = request.registry
+        token = request.header("Authorization").removeprefix("Bearer ")
+        with registry.lock:
+            if registry.tokens.get(token, uses) < uses:
+                registry.tokens[token] += 1
+                return False
+        return request.answer(401, b'{"errors":[{"code":"UNAUTHORIZED"}]}', {
+            "WWW-Authenticate": 'Negotiate, Basic realm="not this one", '
+                                f'Bearer realm="http://{registry.host}/token",service="faults"'})
+    return fault
+
+
+def no_ranges():
+    """Sends whole blobs, whatever part was asked for."""
+    def fault(request):
+        data = request.repository.blobs.get(request.reference)
+        return data is not None and request.answer(200, data)
     return fault

@@ -16,8 +16,8 @@ def signing_certificate(folder):
     return certificate, key
 
 
-def server_certificate(folder):
-    """(authority, certificate, key): a server certificate for 127.0.0.1 and localhost."""
+def server_certificate(folder, name="localhost"):
+    """(authority, certificate, key): a server certificate for 127.0.0.1, localhost and `name`."""
     authority, authority_key = os.path.join(folder, "ca.crt"), os.path.join(folder, "ca.key")
     certificate, key = os.path.join(folder, "tls.crt"), os.path.join(folder, "tls.key")
     request, names = os.path.join(folder, "tls.csr"), os.path.join(folder, "tls.ext")
@@ -26,7 +26,17 @@ def server_certificate(folder):
     _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request,
              "-subj", "/CN=localhost")
     with open(names, "w", encoding="utf-8") as out:
-        out.write("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        out.write(f"subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:{name}\n")
     _openssl("x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority_key,
              "-CAcreateserial", "-out", certificate, "-days", "2", "-extfile", names)
     return authority, certificate, key
+
+
+def client_certificate(folder):
+    """(certificate, key) of a client, from the authority that server_certificate() made in the same folder."""
+    certificate, key = os.path.join(folder, "client.crt"), os.path.join(folder, "client.key")
+    request = os.path.join(folder, "client.csr")
+    _openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request, "-subj", "/CN=a node")
+    _openssl("x509", "-req", "-in", request, "-CA", os.path.join(folder, "ca.crt"),
+             "-CAkey", os.path.join(folder, "ca.key"), "-CAcreateserial", "-out", certificate, "-days", "2")
+    return certificate, key

@@ -32,11 +32,13 @@ class DockerRegistry:
     """One running docker-registry; a context manager.
 
     auth: "" anonymous, "basic" (htpasswd) or "token" (a token server of ours in front).
-    tls: serve HTTPS; `ca` is then the path of the certificate that vouches for it.
+    tls: serve HTTPS; `ca` is then the path of the certificate that vouches for it. name: a further host name that it
+    is for. clients: only for clients with a certificate of that authority, such as `client` (certificate, key).
     """
 
-    def __init__(self, storage, auth="", tls=False, writable=False):
+    def __init__(self, storage, auth="", tls=False, writable=False, name="localhost", clients=False):
         self.storage, self.auth, self.tls, self.writable = storage, auth, tls, writable
+        self.name, self.clients, self.client = name, clients, None
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self.process = None
@@ -54,8 +56,11 @@ class DockerRegistry:
             "http": {"addr": self.host, "secret": "not a secret"},
         }
         if self.tls:
-            self.ca, certificate, key = keys.server_certificate(self.scratch)
+            self.ca, certificate, key = keys.server_certificate(self.scratch, self.name)
             document["http"]["tls"] = {"certificate": certificate, "key": key}
+            if self.clients:
+                self.client = keys.client_certificate(self.scratch)
+                document["http"]["tls"]["clientcas"] = [self.ca]
         if self.auth == "basic":
             path = os.path.join(self.scratch, "htpasswd")
             entry = subprocess.run(["htpasswd", "-nbB", USER, PASSWORD], check=True,
@@ -90,8 +95,10 @@ class DockerRegistry:
         while True:
             try:
                 if self.tls:
-                    connection = http.client.HTTPSConnection(
-                        self.host, timeout=5, context=ssl._create_unverified_context())
+                    context = ssl._create_unverified_context()
+                    if self.client:
+                        context.load_cert_chain(*self.client)
+                    connection = http.client.HTTPSConnection(self.host, timeout=5, context=context)
                 else:
                     connection = http.client.HTTPConnection(self.host, timeout=5)
                 connection.request("GET", "/v2/")

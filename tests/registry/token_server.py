@@ -29,6 +29,7 @@ class TokenServer:
         self.certificate, self.key = keys.signing_certificate(folder)
         self.user, self.password, self.anonymous = user, password, anonymous
         self.requests = []
+        self.identity = ""    # a refresh token that is as good as user and password
         self.lifetime = 300
         self.field = "token"
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -85,7 +86,8 @@ class TokenServer:
             def _grant(self, fields, user, password):
                 owner.requests.append({"path": self.path, "fields": fields, "user": user,
                                        "authorization": self.headers.get("Authorization", "")})
-                known = (user, password) == (owner.user, owner.password)
+                known = (user, password) == (owner.user, owner.password) or \
+                    owner.identity and fields.get("refresh_token") == [owner.identity]
                 if not known and not (owner.anonymous and not user):
                     self._answer(401, {"errors": [{"code": "UNAUTHORIZED",
                                                    "message": "authentication required"}]})
@@ -104,6 +106,8 @@ class TokenServer:
             def do_POST(self):
                 length = int(self.headers.get("Content-Length", 0))
                 fields = urllib.parse.parse_qs(self.rfile.read(length).decode())
+                # One value with spaces in between, unlike in a GET.
+                fields["scope"] = fields.get("scope", [""])[0].split()
                 self._grant(fields, fields.get("username", [""])[0],
                             fields.get("password", [""])[0])
 

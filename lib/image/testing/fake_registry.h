@@ -114,6 +114,11 @@ class FakeRegistry : public registry::HttpTransport {
     base::MutexLock lock(mu_);
     return gets_[oci::DigestOf(layer.blob).ToString()];
   }
+  // "METHOD repository/manifests/tag" of each request since the last call.
+  std::vector<std::string> TakeLog() {
+    base::MutexLock lock(mu_);
+    return std::exchange(log_, {});
+  }
   int BlobGets() {
     base::MutexLock lock(mu_);
     return blob_gets_;
@@ -132,6 +137,7 @@ class FakeRegistry : public registry::HttpTransport {
       const bool is_blob = path.find("/blobs/") != std::string::npos;
       ++gets_[name];
       blob_gets_ += is_blob ? 1 : 0;
+      log_.push_back(request.method + " " + path);
       ++waiting_;
       changed_.SignalAll();
       while (held_.count(name) > 0 && ctx.Check().ok()) {
@@ -148,6 +154,9 @@ class FakeRegistry : public registry::HttpTransport {
         response.status = 200;
         response.headers.emplace("content-type", found->second.second);
         response.headers.emplace("content-length", std::to_string(body.size()));
+        if (!is_blob) {
+          response.headers.emplace("docker-content-digest", oci::DigestOf(body).ToString());
+        }
       }
     }
     if (request.method == "HEAD") {
@@ -190,6 +199,7 @@ class FakeRegistry : public registry::HttpTransport {
   std::map<std::string, int> gets_ ABSL_GUARDED_BY(mu_);
   int blob_gets_ ABSL_GUARDED_BY(mu_) = 0;
   int waiting_ ABSL_GUARDED_BY(mu_) = 0;
+  std::vector<std::string> log_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace berth::image

@@ -1,4 +1,4 @@
-#include "lib/registry/blob_transfer.h"
+#include "lib/registry/blob_fetch.h"
 
 #include <string>
 #include <utility>
