@@ -87,7 +87,7 @@ TEST_F(TempDir, WriteReadAtomicAndLimits) {
 }
 
 TEST_F(TempDir, RemoveTreeEndsWithItsContext) {
-  ASSERT_TRUE(MakeDirs(dir_ + "/some/x").ok());
+  ASSERT_TRUE(MakeDirs(dir_ + "/some/x/y").ok());
   int looks = 0;
   const OpContext ctx(absl::InfiniteFuture(), [&] { return ++looks > 1; });
   EXPECT_TRUE(absl::IsCancelled(RemoveTree(ctx, dir_ + "/some")));
