@@ -1,6 +1,5 @@
 // What CNI plugins print. First line: the network's version.
 #include "lib/cni/result.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::cni {

@@ -1,7 +1,8 @@
 // A pod's wishes for its network, as they reach plugins: names, ports, bandwidth. Lines.
+#include "nlohmann/json.hpp"
+
 #include "lib/cni/bandwidth.h"
 #include "lib/cni/capabilities.h"
-#include "nlohmann/json.hpp"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::cni {
@@ -12,9 +13,9 @@ FUZZ_TARGET(cni_wishes) {
   const absl::StatusOr<int64_t> number = ParseQuantity(quantity);
   BERTH_CHECK(!number.ok() || *number >= 0);
   PodNetwork pod;
-  const auto bandwidth = BandwidthFromAnnotations(
-      {{"kubernetes.io/ingress-bandwidth", quantity},
-       {"kubernetes.io/egress-bandwidth", parts.Line()}});
+  const auto bandwidth =
+      BandwidthFromAnnotations({{"kubernetes.io/ingress-bandwidth", quantity},
+                                {"kubernetes.io/egress-bandwidth", parts.Line()}});
   if (bandwidth.ok()) {
     pod.bandwidth = *bandwidth;
   }

@@ -1,6 +1,5 @@
 // berthd.toml.
 #include "daemon/config/config.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::config {

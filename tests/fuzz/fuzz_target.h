@@ -66,7 +66,7 @@ class Input {
 
 }  // namespace berth::fuzz
 
-#define FUZZ_TARGET(name)                                                            \
-  static void FuzzTarget_##name(std::string_view input);                             \
-  static ::berth::fuzz::Target target_##name(#name, FuzzTarget_##name);        \
+#define FUZZ_TARGET(name)                                               \
+  static void FuzzTarget_##name(std::string_view input);                \
+  static ::berth::fuzz::Target target_##name(#name, FuzzTarget_##name); \
   static void FuzzTarget_##name(std::string_view input)

@@ -1,6 +1,5 @@
 // OCI hook definitions. Lines: a command, an annotation's key and value; then the file.
 #include "lib/hooks/hook_file.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::hooks {

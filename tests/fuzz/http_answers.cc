@@ -1,7 +1,7 @@
 // A registry's answers: redirects, errors, and blobs in ranges, as far as they are not libcurl's.
 #include "lib/oci/sha256.h"
-#include "lib/registry/blob_transfer.h"
 #include "lib/registry/http_exchange.h"
+#include "lib/registry/registry_client.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::registry {
@@ -32,7 +32,7 @@ class HostileTransport : public HttpTransport {
     HttpResponse response;
     response.status = 100 + static_cast<int>(parts_.Number(2) % 500);
     for (int count = parts_.Byte() % 4; count > 0; --count) {
-      constexpr const char* kNames[] = {"location", "content-type", "retry-after",
+      constexpr const char* kNames[] = {"location",         "content-type",  "retry-after",
                                         "www-authenticate", "content-range", "content-length"};
       response.headers.emplace(kNames[parts_.Byte() % 6], parts_.Line());
     }
@@ -73,6 +73,41 @@ void Exchange(fuzz::Input& parts) {
   BERTH_CHECK(!attempt.retry_after || *attempt.retry_after >= absl::ZeroDuration());
 }
 
+// Sends parts of a blob, or anything, as the range that was asked for or another one.
+class RangeTransport : public HttpTransport {
+ public:
+  RangeTransport(fuzz::Input& parts, const std::string& content)
+      : parts_(parts), content_(content) {}
+
+  absl::StatusOr<HttpResponse> Perform(const base::OpContext& /*ctx*/,
+                                       const HttpRequest& /*request*/,
+                                       const BodySink& sink) override {
+    BERTH_CHECK(++requests_ < 10'000);
+    if (parts_.empty()) {
+      return absl::UnavailableError("no more");
+    }
+    HttpResponse response;
+    const uint8_t kind = parts_.Byte();
+    response.status = (kind & 1) != 0 ? 206 : (kind & 0x70) == 0x70 ? 503 : 200;
+    response.headers.emplace("content-range", parts_.Line());
+    const size_t from = parts_.Number(2) % (content_.size() + 1);
+    const std::string_view piece = (kind & 2) != 0
+                                       ? std::string_view(content_).substr(from, parts_.Number(2))
+                                       : parts_.Piece();
+    RETURN_IF_ERROR(sink(response, {piece.data(), piece.size()}));
+    if ((kind & 4) != 0) {
+      return absl::AbortedError("broke off");
+    }
+    return response;
+  }
+  void CloseIdle() override {}
+
+ private:
+  fuzz::Input& parts_;
+  const std::string& content_;
+  int requests_ = 0;
+};
+
 void Blob(fuzz::Input& parts) {
   const std::string content(parts.Piece());
   oci::Descriptor descriptor;
@@ -83,25 +118,18 @@ void Blob(fuzz::Input& parts) {
     received.append(piece.data(), piece.size());
     return absl::OkStatus();
   };
-  BlobTransfer transfer(descriptor, sink);
-  for (int attempts = 0; attempts < 8 && !transfer.is_over(); ++attempts) {
-    const Attempt attempt = transfer.Run(
-        EndpointRequest(), [&](const EndpointRequest&, const HttpTransport::BodySink& body) {
-          Attempt made;
-          made.response.status = parts.Bool() ? 206 : 200;
-          made.response.headers.emplace("content-range", parts.Line());
-          // Either what the content has there, or anything.
-          const size_t from = parts.Number(2) % (content.size() + 1);
-          const std::string_view piece =
-              parts.Bool() ? std::string_view(content).substr(from, parts.Number(2))
-                           : parts.Piece();
-          made.status = body(made.response, {piece.data(), piece.size()});
-          return made;
-        });
-    BERTH_CHECK(received.size() <= content.size());
-    BERTH_CHECK(!transfer.is_over() || attempt.status.ok() == (received == content));
-    (void)transfer.TakeProgress();
-  }
+  RegistryOptions options;
+  options.now = [] { return absl::FromUnixSeconds(1'700'000'000); };
+  options.sleep = [](const base::OpContext&, absl::Duration) { return absl::OkStatus(); };
+  RangeTransport transport(parts, content);
+  RegistryClient client(transport, std::make_shared<const RegistriesConf>(), options);
+  ImageSource source;
+  source.reference = *oci::Reference::Parse("reg.example/x");
+  source.endpoints = {{"reg.example", "x", false, false}, {"other.example", "y", false, false}};
+  const absl::Status status =
+      client.FetchBlob(base::OpContext::Background(), source, descriptor, sink);
+  BERTH_CHECK(received.size() <= content.size());
+  BERTH_CHECK(!status.ok() || received == content);
 }
 
 }  // namespace

@@ -1,6 +1,5 @@
 // Image configurations.
 #include "lib/oci/image.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::oci {

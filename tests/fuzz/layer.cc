@@ -1,7 +1,6 @@
 // Layers, unpacked: everything between a blob's first byte and the last file. First byte: how the
 // stream is cut. Needs root; does nothing without.
 #include "lib/archive/layer_extractor.h"
-
 #include "lib/archive/testing/string_source.h"
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/scratch_dir.h"

@@ -1,6 +1,5 @@
 // Manifests and indexes from a registry or an archive. First line: the media type they came with.
 #include "lib/oci/image.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::oci {

@@ -1,13 +1,12 @@
 // The monitor's socket: packets of clients in any order and form, clients that do not read, that
 // close, that are many.
-#include "cmd/monitor/clients.h"
-
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <memory>
 #include <vector>
 
+#include "cmd/monitor/clients.h"
 #include "lib/base/unique_fd.h"
 #include "tests/fuzz/fuzz_target.h"
 
@@ -18,7 +17,13 @@ namespace {
 struct FakeRequests final : Requests {
   monitor_protocol::StatePacket State() override {
     return {{monitor_protocol::kVersion, monitor_protocol::PacketType::kState},
-            monitor_protocol::Phase::kCreated, 0, 1, 2, 3, 4, 0};
+            monitor_protocol::Phase::kCreated,
+            0,
+            1,
+            2,
+            3,
+            4,
+            0};
   }
   int ReopenLog() override { return 0; }
   int Resize(uint16_t height, uint16_t width) override { return height > width ? ENOTTY : 0; }
@@ -102,8 +107,13 @@ FUZZ_TARGET(monitor_clients) {
           break;
         }
         case 2: {
-          const char header[] = {monitor_protocol::kVersion, static_cast<char>(parts.Byte()),
-                                 static_cast<char>(parts.Byte()), 0, 0, 0, 0};
+          const char header[] = {monitor_protocol::kVersion,
+                                 static_cast<char>(parts.Byte()),
+                                 static_cast<char>(parts.Byte()),
+                                 0,
+                                 0,
+                                 0,
+                                 0};
           (void)!::send(world.End(number), header, sizeof(header), MSG_NOSIGNAL);
           break;
         }

@@ -1,8 +1,7 @@
 // The monitor's command line, one argument a line.
-#include "cmd/monitor/options.h"
-
 #include <vector>
 
+#include "cmd/monitor/options.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::monitor {
@@ -25,8 +24,8 @@ FUZZ_TARGET(monitor_options) {
     BERTH_CHECK(error != nullptr);
     return;
   }
-  BERTH_CHECK(options.version || (options.runtime_count > 0 &&
-                                  options.runtime_count <= kMaxRuntimeArguments));
+  BERTH_CHECK(options.version ||
+              (options.runtime_count > 0 && options.runtime_count <= kMaxRuntimeArguments));
   BERTH_CHECK(options.log_max_size >= 0 && options.stdio_uid >= 0 && options.stdio_gid >= 0);
 }
 

@@ -1,6 +1,5 @@
 // Records as the database has them: CBOR. First byte: of a pod or of a container.
 #include "lib/model/record_json.h"
-
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::model {

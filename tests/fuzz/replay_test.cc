@@ -31,15 +31,15 @@ std::vector<Target*> Targets() {
   for (Target* target = FirstTarget(); target != nullptr; target = target->next) {
     targets.push_back(target);
   }
-  std::sort(targets.begin(), targets.end(), [](const Target* a, const Target* b) {
-    return std::string_view(a->name) < b->name;
-  });
+  std::sort(targets.begin(), targets.end(),
+            [](const Target* a, const Target* b) { return std::string_view(a->name) < b->name; });
   return targets;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Targets, ReplayTest, testing::ValuesIn(Targets()),
-    [](const testing::TestParamInfo<Target*>& target) { return target.param->name; });
+INSTANTIATE_TEST_SUITE_P(Targets, ReplayTest, testing::ValuesIn(Targets()),
+                         [](const testing::TestParamInfo<Target*>& target) {
+                           return target.param->name;
+                         });
 
 }  // namespace
 }  // namespace berth::fuzz

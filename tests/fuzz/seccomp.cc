@@ -1,8 +1,9 @@
 // Seccomp profiles, and what an OCI runtime says of itself.
 #include "lib/security/seccomp.h"
 
-#include "lib/runtime/runtime_handlers.h"
 #include "nlohmann/json.hpp"
+
+#include "lib/runtime/runtime_handlers.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace berth::security {

@@ -1,6 +1,5 @@
 // SPDY sessions, byte by byte as a client sends them. First byte: how the stream is cut.
 #include "daemon/streaming/spdy_session.h"
-
 #include "tests/fuzz/fuzz_target.h"
 #include "tests/fuzz/spdy_world.h"
 

@@ -14,7 +14,9 @@ std::string HeaderText(fuzz::Input& parts) {
   const uint8_t kind = parts.Byte();
   if (kind % 8 == 7) {  // anything
     std::string text(parts.Take(parts.Byte()));
-    for (int doubled = kind >> 4; doubled > 0; --doubled) {  // 15: 8 MB, which deflate to 8 KB
+    // Up to eight times what a block may hold; deflated it is some hundred bytes.
+    for (int doubled = kind >> 4; doubled > 0 && text.size() < 4 * kMaxHeaderBlockBytes;
+         --doubled) {
       text += text;
     }
     return text;
@@ -53,16 +55,15 @@ FUZZ_TARGET(spdy_session) {
     const uint32_t id = 1 + 2 * (parts.Byte() % 64u);
     switch (operation % 8) {
       case 0:
-        good = world.Receive(
-            SynStream(next, operation >> 6, deflater.Deflate(HeaderText(parts))));
+        good = world.Receive(SynStream(next, operation >> 6, deflater.Deflate(HeaderText(parts))));
         next += 2;
         break;
       case 1:
         good = world.Receive(SpdyControlFrame(SpdyType::kRstStream, id, parts.Byte()));
         break;
       case 2:
-        good = world.Receive(SpdyControlFrame(SpdyType::kWindowUpdate, operation & 8 ? 0 : id,
-                                              parts.Number(4)));
+        good = world.Receive(
+            SpdyControlFrame(SpdyType::kWindowUpdate, operation & 8 ? 0 : id, parts.Number(4)));
         break;
       case 3:
         good = world.Receive(SpdyControlFrame(SpdyType::kSettings, 0, Settings(parts)));
@@ -78,8 +79,7 @@ FUZZ_TARGET(spdy_session) {
         break;
       }
       case 6:
-        good = world.Receive(
-            SpdyDataFrame(id, operation >> 7, std::string(parts.Number(2), 'x')));
+        good = world.Receive(SpdyDataFrame(id, operation >> 7, std::string(parts.Number(2), 'x')));
         break;
       case 7:
         world.Flush();

@@ -3,10 +3,9 @@
 //
 // First byte: what the URL stands for and which protocol is asked for; second: how the request is
 // made; then lines of further headers, an empty one, and what both sides do.
-#include "daemon/streaming/http_connection.h"
-
 #include <sched.h>
 
+#include "daemon/streaming/http_connection.h"
 #include "daemon/streaming/testing/fake_backend.h"
 #include "daemon/streaming/testing/spdy_client.h"
 #include "daemon/streaming/testing/websocket_client.h"
@@ -98,9 +97,10 @@ class World {
   BackendCalls calls_{io_};
   ConnectionSet connections_{io_};
   TokenTable tokens_;
-  HttpConnection::Server server_{
-      {io_, backend_, calls_, std::chrono::seconds(30)}, tokens_, connections_,
-      std::chrono::hours(4)};
+  HttpConnection::Server server_{{io_, backend_, calls_, std::chrono::seconds(30)},
+                                 tokens_,
+                                 connections_,
+                                 std::chrono::hours(4)};
   base::UniqueFd client_;
   std::string token_;
 };
@@ -120,8 +120,8 @@ StreamRequest RequestOf(uint8_t kind) {
 
 std::string HttpRequestText(uint8_t kind, const std::string& token, fuzz::Input& parts) {
   constexpr const char* kKinds[] = {"exec", "exec", "attach", "portforward"};
-  constexpr const char* kProtocols[] = {
-      "v4.channel.k8s.io", "v5.channel.k8s.io", "v4.base64.channel.k8s.io", "portforward.k8s.io"};
+  constexpr const char* kProtocols[] = {"v4.channel.k8s.io", "v5.channel.k8s.io",
+                                        "v4.base64.channel.k8s.io", "portforward.k8s.io"};
   const char* const protocol = kProtocols[kind >> 4 & 3];
   const bool is_websocket = (kind & 0x80) != 0;
   const uint8_t how = parts.Byte();
@@ -173,9 +173,9 @@ void Act(uint8_t operation, fuzz::Input& parts, FakeProcess* process, int monito
   if (process == nullptr) {
     return;
   }
-  const int out = process->terminal.valid()  ? process->terminal.get()
+  const int out = process->terminal.valid() ? process->terminal.get()
                   : (operation & 0x40) != 0 ? process->err.get()
-                                             : process->out.get();
+                                            : process->out.get();
   if (out >= 0) {
     (void)!::write(out, bytes.data(), std::min<size_t>(bytes.size(), 2048));
   }
