@@ -86,6 +86,12 @@ TEST(RecordTest, GarbageIsDataLoss) {
                                    Encode(SandboxRecord()).substr(0, 20)}) {
     EXPECT_TRUE(absl::IsDataLoss(DecodeSandbox(bytes).status())) << bytes.size();
   }
+  // A list in a list in a list: deeper than the stack.
+  for (const char nesting : {'\x81', '\x9f'}) {
+    const absl::Status status = DecodeContainer(std::string(1'000'000, nesting)).status();
+    EXPECT_TRUE(absl::IsDataLoss(status));
+    EXPECT_NE(status.message().find("too deep"), absl::string_view::npos) << status;
+  }
 }
 
 TEST(MergeResourcesTest, UnsetIsNoChange) {

@@ -318,9 +318,40 @@ std::string EncodeRecord(const T& record) {
   return bytes;
 }
 
+// Stops a reader, which calls itself for each level, before a damaged record is deeper than the
+// stack.
+class DepthCheck : public nlohmann::json_sax<Json> {
+ public:
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool key(string_t&) override { return true; }
+  bool start_object(size_t) override { return ++depth_ <= kMaxDepth; }
+  bool start_array(size_t) override { return ++depth_ <= kMaxDepth; }
+  bool end_object() override { return --depth_ >= 0; }
+  bool end_array() override { return --depth_ >= 0; }
+  // What is wrong in another way is said by the reader itself.
+  bool parse_error(size_t, const std::string&, const Json::exception&) override { return true; }
+
+  bool is_too_deep() const { return depth_ > kMaxDepth; }
+
+ private:
+  static constexpr int kMaxDepth = 32;
+  int depth_ = 0;
+};
+
 template <typename T>
 absl::StatusOr<T> DecodeRecord(std::string_view bytes, const char* what) {
   try {
+    DepthCheck depth;
+    Json::sax_parse(bytes.begin(), bytes.end(), &depth, Json::input_format_t::cbor);
+    if (depth.is_too_deep()) {
+      return absl::DataLossError(fmt::format("decode the record of a {}: it nests too deep", what));
+    }
     T record;
     const Json json = Json::from_cbor(bytes.begin(), bytes.end());
     Reader::Into(json, record);

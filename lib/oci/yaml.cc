@@ -49,6 +49,14 @@ std::optional<int64_t> ToInteger(const std::string& text) {
   return is_negative ? -value : value;
 }
 
+absl::Status TooDeep() {
+  return absl::OutOfRangeError(fmt::format("the YAML nests deeper than {} levels", kMaxDepth));
+}
+absl::Status TooMany() {
+  return absl::OutOfRangeError(
+      fmt::format("the YAML stands for more than {} values", kMaxYamlNodes));
+}
+
 class Converter {
  public:
   Converter(yaml_document_t& document, const std::function<bool(std::string_view)>& is_typed)
@@ -57,11 +65,10 @@ class Converter {
   // `typed`: the node is, or is in, the value of a key that is_typed names.
   absl::StatusOr<Json> Convert(const yaml_node_t& node, bool typed, int depth) {
     if (depth > kMaxDepth) {
-      return absl::OutOfRangeError(fmt::format("the YAML nests deeper than {} levels", kMaxDepth));
+      return TooDeep();
     }
     if (++nodes_ > kMaxYamlNodes) {
-      return absl::OutOfRangeError(
-          fmt::format("the YAML stands for more than {} values", kMaxYamlNodes));
+      return TooMany();
     }
     switch (node.type) {
       case YAML_SCALAR_NODE:
@@ -135,25 +142,67 @@ class Converter {
   size_t nodes_ = 0;
 };
 
-absl::Status SyntaxError(const yaml_parser_t& parser) {
-  return Invalid(fmt::format("not YAML: {}", parser.problem == nullptr ? "?" : parser.problem),
-                 parser.problem_mark);
+// libyaml's parser over a text.
+class Parser {
+ public:
+  explicit Parser(std::string_view text) {
+    BERTH_CHECK(yaml_parser_initialize(&parser_) != 0);         // memory
+    const char* const begin = text.empty() ? "" : text.data();  // libyaml takes no null
+    yaml_parser_set_input_string(&parser_, reinterpret_cast<const unsigned char*>(begin),
+                                 text.size());
+  }
+  ~Parser() { yaml_parser_delete(&parser_); }
+  Parser(const Parser&) = delete;
+  Parser& operator=(const Parser&) = delete;
+
+  yaml_parser_t* get() { return &parser_; }
+  absl::Status SyntaxError() const {
+    return Invalid(fmt::format("not YAML: {}", parser_.problem == nullptr ? "?" : parser_.problem),
+                   parser_.problem_mark);
+  }
+
+ private:
+  yaml_parser_t parser_;
+};
+
+// Before a document is made of it: libyaml takes time in proportion to the square of the depth, and
+// some hundred bytes of memory for a value of one.
+absl::Status CheckLimits(std::string_view text) {
+  Parser parser(text);
+  int depth = 0;
+  size_t nodes = 0;
+  while (true) {
+    yaml_event_t event;
+    if (yaml_parser_parse(parser.get(), &event) == 0) {
+      return parser.SyntaxError();
+    }
+    const yaml_event_type_t type = event.type;
+    yaml_event_delete(&event);
+    const bool opens = type == YAML_SEQUENCE_START_EVENT || type == YAML_MAPPING_START_EVENT;
+    const bool closes = type == YAML_SEQUENCE_END_EVENT || type == YAML_MAPPING_END_EVENT;
+    depth += opens ? 1 : closes ? -1 : 0;
+    if (depth > kMaxDepth + 1) {
+      return TooDeep();
+    }
+    nodes += opens || type == YAML_SCALAR_EVENT || type == YAML_ALIAS_EVENT ? 1 : 0;
+    if (nodes > 2 * kMaxYamlNodes) {  // keys are none of the values that are counted later
+      return TooMany();
+    }
+    if (type == YAML_STREAM_END_EVENT) {
+      return absl::OkStatus();
+    }
+  }
 }
 
 }  // namespace
 
 absl::StatusOr<Json> YamlToJson(std::string_view text,
                                 const std::function<bool(std::string_view)>& is_typed) {
-  yaml_parser_t parser;
-  if (yaml_parser_initialize(&parser) == 0) {
-    return absl::ResourceExhaustedError("no memory for a YAML parser");
-  }
-  const absl::Cleanup delete_parser = [&] { yaml_parser_delete(&parser); };
-  yaml_parser_set_input_string(&parser, reinterpret_cast<const unsigned char*>(text.data()),
-                               text.size());
+  RETURN_IF_ERROR(CheckLimits(text));
+  Parser parser(text);
   yaml_document_t document;
-  if (yaml_parser_load(&parser, &document) == 0) {
-    return SyntaxError(parser);
+  if (yaml_parser_load(parser.get(), &document) == 0) {
+    return parser.SyntaxError();
   }
   const absl::Cleanup delete_document = [&] { yaml_document_delete(&document); };
   const yaml_node_t* root = yaml_document_get_root_node(&document);
@@ -161,8 +210,8 @@ absl::StatusOr<Json> YamlToJson(std::string_view text,
     return absl::InvalidArgumentError("the YAML is empty");
   }
   yaml_document_t next;
-  if (yaml_parser_load(&parser, &next) == 0) {
-    return SyntaxError(parser);
+  if (yaml_parser_load(parser.get(), &next) == 0) {
+    return parser.SyntaxError();
   }
   const absl::Cleanup delete_next = [&] { yaml_document_delete(&next); };
   if (yaml_document_get_root_node(&next) != nullptr) {

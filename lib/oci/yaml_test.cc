@@ -42,6 +42,11 @@ TEST(YamlTest, JsonIsYaml) {
   EXPECT_EQ(*json, Json::parse(R"({"a": ["b", {"n": 3}]})"));
 }
 
+TEST(YamlTest, NothingAtAll) {
+  const auto is_typed = [](std::string_view) { return false; };
+  EXPECT_EQ(YamlToJson({}, is_typed).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
 TEST(YamlTest, Aliases) {
   const auto json = Convert("a: &x {k: v}\nb: *x\n");
   ASSERT_TRUE(json.ok()) << json.status();
@@ -82,10 +87,21 @@ TEST(YamlTest, AliasesDoNotExplode) {
   EXPECT_EQ(Convert(bomb).status().code(), absl::StatusCode::kOutOfRange);
 }
 
+TEST(YamlTest, ValuesAreCountedBeforeTheyAreMade) {
+  std::string list = "[";
+  for (size_t i = 0; i < kMaxYamlNodes * 2 + 1; ++i) {
+    list += "a,";
+  }
+  // Not closed: the count comes first.
+  EXPECT_EQ(Convert(list).status().code(), absl::StatusCode::kOutOfRange);
+}
+
 TEST(YamlTest, DepthIsLimited) {
   EXPECT_TRUE(Convert(std::string(30, '[') + std::string(30, ']')).ok());
   EXPECT_EQ(Convert(std::string(40, '[') + std::string(40, ']')).status().code(),
             absl::StatusCode::kOutOfRange);
+  // libyaml alone would take hours over it, since its time grows with the square of the depth.
+  EXPECT_EQ(Convert(std::string(8 << 20, '[')).status().code(), absl::StatusCode::kOutOfRange);
   // A list that has itself as an element.
   EXPECT_FALSE(Convert("&a [*a]").ok());
 }

@@ -93,9 +93,21 @@ void ExplainHttpError(int status, const std::string& body, const Url& url,
     attempt.retry_after = ParseRetryAfter(*header, options.now());
   }
   const std::string text = ErrorText(body);
-  attempt.status = Error(code, Scrub(fmt::format("{} (HTTP {} from '{}'{}{})", meaning, status,
-                                                 url.ForMessage(), text.empty() ? "" : ": ", text),
-                                     options.secrets));
+  attempt.status = Error(code, fmt::format("{} (HTTP {} from '{}'{}{})", meaning, status,
+                                           url.ForMessage(), text.empty() ? "" : ": ", text));
+}
+
+// A server may repeat what it was sent in any of its words, a Location header too.
+void ScrubStatus(absl::Status& status, const std::vector<std::string>& secrets) {
+  const std::string message(status.message());
+  std::string scrubbed = Scrub(message, secrets);
+  if (scrubbed == message) {
+    return;  // with its payloads
+  }
+  absl::Status clean = Error(status.code(), scrubbed);
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& value) { clean.SetPayload(url, value); });
+  status = clean;
 }
 
 // One hop. True: `url` is where to go next.
@@ -191,12 +203,14 @@ Attempt ExchangeFollowing(const base::OpContext& ctx, HttpTransport& transport,
   }
   for (int hop = 0; hop <= kMaxRedirects; ++hop) {
     if (!PerformHop(ctx, transport, options, request, *url, sink, attempt)) {
+      ScrubStatus(attempt.status, options.secrets);
       return attempt;
     }
   }
   attempt.status = Error(absl::StatusCode::kFailedPrecondition,
                          fmt::format("it redirects more than {} times (HTTP {}), last to '{}'",
                                      kMaxRedirects, attempt.response.status, url->ForMessage()));
+  ScrubStatus(attempt.status, options.secrets);
   return attempt;
 }
 

@@ -93,6 +93,20 @@ TEST(RedirectTest, LoopsAndBadPlacesAreErrors) {
   }
 }
 
+TEST(RedirectTest, SecretsThatAServerRepeatsAreNotShown) {
+  for (const char* place : {"https://pass w0rd-x/", "http://cdn.example/w0rd-x", "/v2/w0rd-x"}) {
+    ClientFixture f([&](const HttpRequest& request) {
+      return HeaderOf(request, "Authorization").empty()
+                 ? Reply{401, {{"www-authenticate", "Basic"}}}
+                 : Reply{302, {{"location", place}}};
+    });
+    const auto status = f.Resolve(kImage, Credentials{"me", "w0rd-x", "", ""}).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition) << place;
+    EXPECT_THAT(Message(status), AllOf(HasSubstr("redirects"), HasSubstr("***"))) << place;
+    EXPECT_THAT(Message(status), Not(HasSubstr("w0rd-x"))) << place;
+  }
+}
+
 TEST(RedirectTest, ARefusalElsewhereIsNotAnswered) {
   ClientFixture f([](const HttpRequest& request) {
     return HostOf(request) == "cdn.example" ? Reply{401, {{"www-authenticate", "Basic"}}}

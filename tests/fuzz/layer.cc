@@ -1,0 +1,39 @@
+// Layers, unpacked: everything between a blob's first byte and the last file. First byte: how the
+// stream is cut. Needs root; does nothing without.
+#include "lib/archive/layer_extractor.h"
+#include "lib/archive/testing/string_source.h"
+#include "tests/fuzz/fuzz_target.h"
+#include "tests/fuzz/scratch_dir.h"
+
+namespace berth::archive {
+
+FUZZ_TARGET(layer) {
+  if (::geteuid() != 0) {
+    return;
+  }
+  fuzz::TheWorker().Run([input](fuzz::ScratchDir& scratch) {
+    fuzz::Input parts(input);
+    const size_t piece = 1 + 64u * parts.Byte();
+    LayerOptions options;
+    options.name = "fuzz";
+    options.limits.max_unpacked_bytes = 8 << 20;
+    options.limits.free_unpacked_bytes = 4 << 20;
+    options.limits.max_entries = 2000;
+    options.limits.max_path_depth = 32;
+    options.limits.max_header_bytes = 256 << 10;
+    options.limits.max_directory_bytes = 1 << 20;
+    StringSource source(std::string(parts.Rest()), piece);
+    const base::UniqueFd root = scratch.Clean();
+    const absl::StatusOr<LayerResult> result = UnpackLayer(root.get(), source, options);
+    scratch.CheckNeighbours();
+    if (!result.ok()) {
+      BERTH_CHECK(result.status().message().find("Read-only") == absl::string_view::npos);
+      BERTH_CHECK(!absl::IsInternal(result.status()) && !absl::IsNotFound(result.status()));
+      return;
+    }
+    BERTH_CHECK(result->tar_bytes <= options.limits.max_unpacked_bytes);
+    BERTH_CHECK(result->inodes >= 1);
+  });
+}
+
+}  // namespace berth::archive
