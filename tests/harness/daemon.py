@@ -55,6 +55,8 @@ class ScratchDaemon:
         self.client = None
         self.ids = set()
         self.baseline = None
+        self.environment = {}     # more of it for the daemon's process
+        self.own_mounts = set()    # below `base`, made by the test
         self.write_configuration()
         if wait:
             try:
@@ -95,7 +97,7 @@ class ScratchDaemon:
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
-                env={"PATH": os.environ["PATH"], "BERTH_SCRATCH": self.token},
+                env={"PATH": os.environ["PATH"], "BERTH_SCRATCH": self.token, **self.environment},
                 start_new_session=True)
 
     def start(self):
@@ -213,7 +215,7 @@ class ScratchDaemon:
         if marks:
             left += leaks.processes(marks, spare) + leaks.cgroups(marks) + leaks.units(marks)
             left += leaks.named_files(marks)
-        left += [line for line in leaks.mounts([self.base]) if self._pod_mount(line)]
+        left += [line for line in self._mounts() if self._pod_mount(line)]
         left += [line for line in leaks.processes([self.token], spare)]
         if self.network:
             left += self.network.left_over()
@@ -222,8 +224,11 @@ class ScratchDaemon:
         if self.baseline and not self.leaves_runtime_files:
             left += self._left_on_the_machine() - self.baseline["machine"]
         if with_daemon:
-            left += leaks.mounts([self.base])
+            left += self._mounts()
         return sorted(set(left))
+
+    def _mounts(self):
+        return [line for line in leaks.mounts([self.base]) if line.split()[1] not in self.own_mounts]
 
     def _pod_mount(self, line):
         return True
