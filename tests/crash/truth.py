@@ -5,10 +5,13 @@ returns a line for each thing that is wrong. It reads files and the database, an
 of what the daemon says, since those two are being tested.
 """
 import collections
+import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 import stat
+import tempfile
 import time
 
 from harness import leaks
@@ -80,17 +83,15 @@ class Database:
         return {layer.number: layer for layer in self.layers.values() if layer.complete}
 
 
-class _open:
-    def __init__(self, root):
-        self.root = root
-
-    def __enter__(self):
-        self.db = sqlite3.connect(f"file:{self.root}/berth.db?mode=ro", uri=True, timeout=30)
-        self.db.execute("BEGIN")
-        return self.db
-
-    def __exit__(self, *_):
-        self.db.close()
+@contextlib.contextmanager
+def _open(root):
+    """A copy, since a running berthd keeps others out: the log first, or a checkpoint in between would be lost."""
+    with tempfile.TemporaryDirectory(prefix="bt-db-") as copy:
+        for suffix in ("-wal", ""):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(f"{root}/berth.db{suffix}", f"{copy}/berth.db{suffix}")
+        with contextlib.closing(sqlite3.connect(f"{copy}/berth.db")) as db:
+            yield db
 
 
 def folder(path):

@@ -77,10 +77,6 @@ class ScratchDaemon:
         """Whether a file below root may remain once all pods are gone."""
         raise NotImplementedError
 
-    def later_descriptors(self):
-        """Descriptors that it opens once, some time after its start, and keeps."""
-        return []
-
     # -- running it
 
     @property
@@ -191,7 +187,7 @@ class ScratchDaemon:
         if self.keeps_resources:
             return []
         left, now = [], self._resources()
-        before = [*self.baseline["descriptors"], *self.later_descriptors()]
+        before = list(self.baseline["descriptors"])
         for target in now["descriptors"]:
             if target in before:
                 before.remove(target)
