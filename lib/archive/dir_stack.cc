@@ -25,8 +25,8 @@ void DirStack::Forget() {
 }
 
 absl::StatusOr<base::UniqueFd> DirStack::Step(int parent_fd, const std::string& name,
-                                              const std::string& path,
-                                              std::vector<Made>* made) const {
+                                              const std::string& path, std::vector<Made>* made,
+                                              bool& by_symlink) const {
   base::UniqueFd fd(::openat(parent_fd, name.c_str(), kDirFlags));
   if (fd) {
     return fd;
@@ -37,6 +37,7 @@ absl::StatusOr<base::UniqueFd> DirStack::Step(int parent_fd, const std::string& 
       return base::ErrnoStatus(errno, fmt::format("stat '{}'", path));
     }
     if (S_ISLNK(st.st_mode)) {
+      by_symlink = true;
       return base::OpenInRoot(root_fd_, path, O_PATH | O_DIRECTORY);
     }
     if (!mount::IsWhiteout(st) || made == nullptr) {
@@ -81,8 +82,9 @@ absl::StatusOr<int> DirStack::Open(std::string_view clean, std::vector<Made>* ma
     const std::string name(clean.substr(begin, end - begin));
     std::string path(clean.substr(0, end));
     const int parent_fd = levels_.empty() ? root_fd_ : levels_.back().fd.get();
-    ASSIGN_OR_RETURN(base::UniqueFd fd, Step(parent_fd, name, path, made));
-    levels_.push_back({end, std::move(fd)});
+    bool is_by_symlink = by_symlink();
+    ASSIGN_OR_RETURN(base::UniqueFd fd, Step(parent_fd, name, path, made, is_by_symlink));
+    levels_.push_back({end, std::move(fd), is_by_symlink});
     path_ = std::move(path);
   }
   return levels_.empty() ? root_fd_ : levels_.back().fd.get();

@@ -35,14 +35,19 @@ class DirStack {
   // kInvalidArgument: a component is neither a directory nor a symlink to one in this layer.
   absl::StatusOr<int> Open(std::string_view clean, std::vector<Made>* made);
   void Forget();
+  // Whether the last Open() came by way of a symlink.
+  bool by_symlink() const { return !levels_.empty() && levels_.back().by_symlink; }
 
  private:
   struct Level {
     size_t end;  // this level's path is path_[0, end)
     base::UniqueFd fd;
+    bool by_symlink = false;  // here or above
   };
+  // Sets by_symlink when the name is one.
   absl::StatusOr<base::UniqueFd> Step(int parent_fd, const std::string& name,
-                                      const std::string& path, std::vector<Made>* made) const;
+                                      const std::string& path, std::vector<Made>* made,
+                                      bool& by_symlink) const;
 
   const int root_fd_;
   std::string path_;

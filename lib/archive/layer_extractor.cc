@@ -9,6 +9,7 @@
 #include "fmt/format.h"
 
 #include "lib/archive/decompressor.h"
+#include "lib/archive/recipe_writer.h"
 #include "lib/archive/tar_reader.h"
 #include "lib/archive/tar_stream.h"
 #include "lib/archive/tree_writer.h"
@@ -18,13 +19,15 @@ namespace berth::archive {
 
 namespace {
 
-absl::Status ApplyEntries(TarStream& stream, const LayerLimits& limits, TreeWriter& tree) {
-  TarReader reader(stream, limits);
+absl::Status ApplyEntries(TarStream& stream, const LayerLimits& limits, RecipeWriter* recipe,
+                          TreeWriter& tree) {
+  TarReader reader(stream, limits, recipe);
   TarEntry entry;
   while (true) {
     ASSIGN_OR_RETURN(const bool more, reader.Next(entry));
     if (!more) {
-      return tree.Finish();
+      RETURN_IF_ERROR(tree.Finish());
+      return recipe == nullptr ? absl::OkStatus() : recipe->Finish();
     }
     absl::Status added = tree.Add(entry, reader);
     if (absl::IsNotFound(added)) {
@@ -36,16 +39,6 @@ absl::Status ApplyEntries(TarStream& stream, const LayerLimits& limits, TreeWrit
   }
 }
 
-// What follows the archive's end belongs to the DiffID too.
-absl::Status ReadToEnd(TarStream& stream) {
-  while (true) {
-    ASSIGN_OR_RETURN(const std::string_view piece, stream.Next());
-    if (piece.empty()) {
-      return absl::OkStatus();
-    }
-  }
-}
-
 }  // namespace
 
 absl::StatusOr<LayerResult> UnpackLayer(int root_fd, ByteSource& source,
@@ -53,11 +46,12 @@ absl::StatusOr<LayerResult> UnpackLayer(int root_fd, ByteSource& source,
   ::umask(0);
   Decompressor decompressor(source);
   TarStream stream(decompressor, options.limits);
-  TreeWriter tree(root_fd, options.limits);
-  absl::Status status = ApplyEntries(stream, options.limits, tree);
-  if (status.ok()) {
-    status = ReadToEnd(stream);
+  std::unique_ptr<RecipeWriter> recipe;
+  if (options.recipe_fd >= 0) {
+    recipe = std::make_unique<RecipeWriter>(root_fd, options.recipe_fd);
   }
+  TreeWriter tree(root_fd, options.limits, recipe.get());
+  const absl::Status status = ApplyEntries(stream, options.limits, recipe.get(), tree);
   if (!status.ok()) {
     return base::MakeStatus(
         status.code(), fmt::format("unpack layer '{}': {} (near byte {} of the tar stream)",

@@ -1,12 +1,10 @@
 #include "lib/archive/tar_reader.h"
 
-#include <archive.h>
-#include <archive_entry.h>
-#include <sys/stat.h>
 #include <sys/sysmacros.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <charconv>
+#include <cstring>
 #include <limits>
 
 #include "fmt/format.h"
@@ -17,228 +15,357 @@ namespace berth::archive {
 
 namespace {
 
-constexpr size_t kMaxXattrs = 1024;
-constexpr size_t kMaxXattrTotal = 1 << 20;
-constexpr long kNanosPerSecond = 1'000'000'000;
-
-// Made once and kept. Without it names are taken as they are all the same, only more slowly.
-locale_t Utf8Locale() {
-  static const locale_t locale = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
-  return locale;
-}
+uint64_t PaddingOf(uint64_t size) { return (kTarBlock - size % kTarBlock) % kTarBlock; }
 
 // -1 means "leave as it is" to chown(2), so it is no id.
-template <typename Id>
-bool ToId(int64_t value, Id& id) {
-  if (value < 0 || value >= static_cast<int64_t>(std::numeric_limits<uint32_t>::max())) {
-    return false;
-  }
-  id = static_cast<Id>(value);
-  return true;
+bool IsId(int64_t value) {
+  return value >= 0 && value < static_cast<int64_t>(std::numeric_limits<uint32_t>::max());
 }
 
-absl::StatusOr<TarEntry::Kind> KindOf(::archive_entry* from) {
-  if (::archive_entry_hardlink(from) != nullptr) {
-    return TarEntry::Kind::kHardLink;
+bool HasBody(char type) { return type < '1' || type > '6'; }
+
+// With its padding it must not overflow.
+absl::StatusOr<uint64_t> BodySize(int64_t size) {
+  if (size < 0 || size > std::numeric_limits<int64_t>::max() - static_cast<int64_t>(kTarBlock)) {
+    return absl::DataLossError(fmt::format("header: an entry's size is {}", size));
   }
-  switch (::archive_entry_filetype(from)) {
-    case AE_IFREG:
-      return TarEntry::Kind::kFile;
-    case AE_IFDIR:
-      return TarEntry::Kind::kDirectory;
-    case AE_IFLNK:
-      return TarEntry::Kind::kSymlink;
-    case AE_IFCHR:
-      return TarEntry::Kind::kCharDevice;
-    case AE_IFBLK:
-      return TarEntry::Kind::kBlockDevice;
-    case AE_IFIFO:
-      return TarEntry::Kind::kFifo;
-    default:
-      return absl::DataLossError(fmt::format(
-          "entry is of unknown type {:o}", static_cast<unsigned>(::archive_entry_filetype(from))));
-  }
+  return static_cast<uint64_t>(size);
 }
+
+std::string_view UntilZero(std::string_view text) { return text.substr(0, text.find('\0')); }
 
 }  // namespace
 
-TarReader::TarReader(ByteSource& source, const LayerLimits& limits)
-    : source_(source), limits_(limits), reader_(::archive_read_new()) {
-  BERTH_CHECK(reader_ != nullptr);
-  ::archive_read_support_filter_none(reader_);
-  ::archive_read_support_format_tar(reader_);
-  if (Utf8Locale() != nullptr) {
-    caller_locale_ = ::uselocale(Utf8Locale());
+TarReader::TarReader(ByteSource& source, const LayerLimits& limits, TarTap* tap)
+    : source_(source), limits_(limits), tap_(tap) {}
+
+absl::StatusOr<bool> TarReader::Fill() {
+  if (bytes_.empty()) {
+    ASSIGN_OR_RETURN(bytes_, source_.Next());
   }
+  return !bytes_.empty();
 }
 
-TarReader::~TarReader() {
-  ::archive_read_free(reader_);
-  if (caller_locale_ != nullptr) {
-    ::uselocale(caller_locale_);
+absl::Status TarReader::TapRaw(std::string_view bytes) {
+  return tap_ == nullptr ? absl::OkStatus() : tap_->Raw(bytes);
+}
+
+absl::StatusOr<const char*> TarReader::ReadBlock() {
+  ASSIGN_OR_RETURN(const bool more, Fill());
+  if (!more) {
+    return nullptr;
   }
-}
-
-ssize_t TarReader::ReadCallback(::archive* /*reader*/, void* self, const void** buffer) {
-  return static_cast<TarReader*>(self)->Read(buffer);
-}
-
-ssize_t TarReader::Read(const void** buffer) {
-  std::string_view piece = std::exchange(first_, {});
-  if (piece.empty()) {
-    absl::StatusOr<std::string_view> next = source_.Next();
-    if (!next.ok()) {
-      source_error_ = next.status();
-      ::archive_set_error(reader_, EIO, "source failed");
-      return -1;
+  const char* block = bytes_.data();
+  if (bytes_.size() >= kTarBlock) {
+    bytes_.remove_prefix(kTarBlock);
+  } else {
+    size_t have = 0;
+    while (have < kTarBlock) {
+      ASSIGN_OR_RETURN(const bool has_more, Fill());
+      if (!has_more) {
+        return absl::DataLossError(
+            fmt::format("the tar stream ends in the middle of a block, after {} bytes", have));
+      }
+      const size_t count = std::min(kTarBlock - have, bytes_.size());
+      std::memcpy(block_.data() + have, bytes_.data(), count);
+      bytes_.remove_prefix(count);
+      have += count;
     }
-    piece = *next;
+    block = block_.data();
   }
-  if (in_header_) {
-    // The first piece may hold other entries as well: it is what comes after it that must be
-    // headers alone.
-    if (header_bytes_ > limits_.max_header_bytes) {
-      source_error_ = absl::ResourceExhaustedError(fmt::format(
-          "the headers of one entry take more than {} bytes", limits_.max_header_bytes));
-      ::archive_set_error(reader_, EIO, "headers too large");
-      return -1;
+  RETURN_IF_ERROR(TapRaw({block, kTarBlock}));
+  return block;
+}
+
+absl::Status TarReader::Skip(uint64_t count) {
+  while (count > 0) {
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) {
+      return absl::DataLossError(
+          fmt::format("the tar stream ends {} bytes before the end of an entry", count));
     }
-    header_bytes_ += piece.size();
-  }
-  *buffer = piece.data();
-  return static_cast<ssize_t>(piece.size());
-}
-
-absl::Status TarReader::Error(std::string_view what) {
-  if (!source_error_.ok()) {
-    return source_error_;
-  }
-  const char* why = ::archive_error_string(reader_);
-  return absl::DataLossError(fmt::format("{}: {}", what, why == nullptr ? "no reason given" : why));
-}
-
-absl::Status TarReader::Open() {
-  open_ = true;
-  if (::archive_read_open(reader_, this, nullptr, ReadCallback, nullptr) != ARCHIVE_OK) {
-    return Error("not a tar stream");
+    const size_t part = static_cast<size_t>(std::min<uint64_t>(count, bytes_.size()));
+    RETURN_IF_ERROR(TapRaw(bytes_.substr(0, part)));
+    bytes_.remove_prefix(part);
+    count -= part;
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> TarReader::Next(TarEntry& entry) {
-  if (!open_) {
-    ASSIGN_OR_RETURN(first_, source_.Next());
-    if (first_.empty()) {
-      return false;  // a layer of no bytes has no files
-    }
-    RETURN_IF_ERROR(Open());
-  }
-  // Content nobody read is read here, not by libarchive, so that it does not count as headers.
-  uint64_t offset;
-  std::string_view piece;
-  while (has_data_) {
-    ASSIGN_OR_RETURN(has_data_, NextPiece(offset, piece));
-  }
-  ::archive_entry* found = nullptr;
-  in_header_ = true;
-  header_bytes_ = 0;
-  const int result = ::archive_read_next_header(reader_, &found);
-  in_header_ = false;
-  if (result == ARCHIVE_EOF) {
-    return false;
-  }
-  if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
-    return Error("read tar header");
-  }
-  RETURN_IF_ERROR(Fill(found, entry));
-  has_data_ = true;
-  return true;
+absl::Status TarReader::SkipBody() {
+  const uint64_t left = body_ + padding_;
+  body_ = 0;
+  padding_ = 0;
+  return Skip(left);
 }
 
-absl::StatusOr<bool> TarReader::NextPiece(uint64_t& offset, std::string_view& piece) {
-  const void* data = nullptr;
-  size_t size = 0;
-  la_int64_t at = 0;
+absl::Status TarReader::ReadEnd() {
+  ASSIGN_OR_RETURN(const char* block, ReadBlock());
+  if (block != nullptr && !IsZeroBlock(block)) {
+    return absl::DataLossError("a single block of zeros, which ends no archive");
+  }
   while (true) {
-    const int result = ::archive_read_data_block(reader_, &data, &size, &at);
-    if (result == ARCHIVE_EOF) {
-      has_data_ = false;
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) {
+      return absl::OkStatus();
+    }
+    RETURN_IF_ERROR(TapRaw(bytes_));
+    bytes_ = {};
+  }
+}
+
+absl::StatusOr<bool> TarReader::Next(TarEntry& entry) {
+  RETURN_IF_ERROR(SkipBody());
+  header_bytes_ = 0;
+  extension_.has_pax = false;
+  extension_.long_name.clear();
+  extension_.long_link.clear();
+  while (true) {
+    ASSIGN_OR_RETURN(const char* block, ReadBlock());
+    if (block == nullptr || IsZeroBlock(block)) {
+      if (extension_.has_pax || !extension_.long_name.empty() || !extension_.long_link.empty()) {
+        return absl::DataLossError("the tar stream ends after an extended header");
+      }
+      if (block != nullptr) {
+        RETURN_IF_ERROR(ReadEnd());
+      }
       return false;
     }
-    if (result != ARCHIVE_OK && result != ARCHIVE_WARN) {
-      return Error("read tar content");
-    }
-    if (at < 0) {
-      return absl::DataLossError("read tar content: negative offset in a sparse map");
-    }
-    if (size > 0) {
-      offset = static_cast<uint64_t>(at);
-      piece = {static_cast<const char*>(data), size};
+    ASSIGN_OR_RETURN(const TarHeader header, ParseTarHeader(block));
+    RETURN_IF_ERROR(ChargeHeader(kTarBlock));
+    ASSIGN_OR_RETURN(const bool is_extension, ReadExtension(header));
+    if (!is_extension) {
+      RETURN_IF_ERROR(ReadEntry(header, block, entry));
       return true;
     }
   }
 }
 
-absl::Status TarReader::Fill(::archive_entry* from, TarEntry& entry) {
-  const char* name = ::archive_entry_pathname(from);
-  if (name == nullptr) {
-    return absl::DataLossError("read tar header: entry without a name");
-  }
-  entry.name = name;
-  ASSIGN_OR_RETURN(entry.kind, KindOf(from));
-  entry.link.clear();
-  if (entry.kind == TarEntry::Kind::kHardLink || entry.kind == TarEntry::Kind::kSymlink) {
-    const char* link = entry.kind == TarEntry::Kind::kSymlink ? ::archive_entry_symlink(from)
-                                                              : ::archive_entry_hardlink(from);
-    entry.link = link == nullptr ? "" : link;
-  }
-  entry.mode = ::archive_entry_perm(from) & 07777;
-  if (!ToId(::archive_entry_uid(from), entry.uid) || !ToId(::archive_entry_gid(from), entry.gid)) {
-    return absl::InvalidArgumentError(
-        fmt::format("entry '{:.256}' has the owner {}:{}, which is no id", entry.name,
-                    static_cast<int64_t>(::archive_entry_uid(from)),
-                    static_cast<int64_t>(::archive_entry_gid(from))));
-  }
-  // Other values of tv_nsec mean "now" and "leave" to utimensat(2).
-  entry.mtime.tv_sec = ::archive_entry_mtime(from);
-  entry.mtime.tv_nsec = std::clamp(::archive_entry_mtime_nsec(from), 0L, kNanosPerSecond - 1);
-  entry.device =
-      entry.kind == TarEntry::Kind::kCharDevice || entry.kind == TarEntry::Kind::kBlockDevice
-          ? makedev(::archive_entry_rdevmajor(from), ::archive_entry_rdevminor(from))
-          : 0;
-  entry.size = 0;
-  if (entry.kind == TarEntry::Kind::kFile) {
-    const la_int64_t size = ::archive_entry_size(from);
-    if (size < 0) {
-      return absl::DataLossError(fmt::format("entry '{:.256}' has a negative size", entry.name));
-    }
-    entry.size = static_cast<uint64_t>(size);
-  }
-  return FillXattrs(from, entry);
-}
-
-absl::Status TarReader::FillXattrs(::archive_entry* from, TarEntry& entry) const {
-  entry.xattrs.clear();
-  if (::archive_entry_xattr_count(from) == 0) {
-    return absl::OkStatus();
-  }
-  size_t total = 0;
-  const char* name;
-  const void* value;
-  size_t size;
-  ::archive_entry_xattr_reset(from);
-  while (::archive_entry_xattr_next(from, &name, &value, &size) == ARCHIVE_OK) {
-    total += size;
-    if (size > limits_.max_xattr_bytes || total > kMaxXattrTotal ||
-        entry.xattrs.size() >= kMaxXattrs) {
-      return absl::InvalidArgumentError(
-          fmt::format("entry '{:.256}' has extended attributes beyond the limits ({} bytes each, "
-                      "{} in all, {} of them)",
-                      entry.name, limits_.max_xattr_bytes, kMaxXattrTotal, kMaxXattrs));
-    }
-    entry.xattrs.emplace_back(name, std::string(static_cast<const char*>(value), size));
+absl::Status TarReader::ChargeHeader(uint64_t bytes) {
+  header_bytes_ += std::min(bytes, std::numeric_limits<uint64_t>::max() / 2);
+  if (header_bytes_ > limits_.max_header_bytes) {
+    return absl::ResourceExhaustedError(
+        fmt::format("the headers of one entry take more than {} bytes", limits_.max_header_bytes));
   }
   return absl::OkStatus();
+}
+
+absl::Status TarReader::ReadMeta(const TarHeader& header, std::string& out) {
+  ASSIGN_OR_RETURN(uint64_t size, BodySize(header.size));
+  RETURN_IF_ERROR(ChargeHeader(size));
+  const uint64_t padding = PaddingOf(size);
+  out.clear();
+  while (size > 0) {
+    ASSIGN_OR_RETURN(const bool more, Fill());
+    if (!more) {
+      return absl::DataLossError("the tar stream ends in the middle of an extended header");
+    }
+    const std::string_view part =
+        bytes_.substr(0, static_cast<size_t>(std::min<uint64_t>(size, bytes_.size())));
+    RETURN_IF_ERROR(TapRaw(part));
+    out.append(part);
+    bytes_.remove_prefix(part.size());
+    size -= part.size();
+  }
+  return Skip(padding);
+}
+
+absl::StatusOr<bool> TarReader::ReadExtension(const TarHeader& header) {
+  switch (header.type) {
+    case 'x':
+    case 'g': {
+      const bool is_global = header.type == 'g';
+      RETURN_IF_ERROR(ReadMeta(header, records_));
+      PaxHeader global;
+      RETURN_IF_ERROR((is_global ? global : extension_.pax).Parse(records_, limits_));
+      extension_.has_pax = extension_.has_pax || !is_global;
+      return true;
+    }
+    case 'L':
+    case 'K': {
+      std::string& name = header.type == 'L' ? extension_.long_name : extension_.long_link;
+      RETURN_IF_ERROR(ReadMeta(header, name));
+      name.resize(UntilZero(name).size());
+      return true;
+    }
+    case 'V': {
+      ASSIGN_OR_RETURN(const uint64_t size, BodySize(header.size));
+      RETURN_IF_ERROR(Skip(size + PaddingOf(size)));
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+absl::Status TarReader::ReadEntry(const TarHeader& header, const char* block, TarEntry& entry) {
+  const PaxHeader* pax = extension_.has_pax ? &extension_.pax : nullptr;
+  entry.name.assign(header.prefix);
+  if (!entry.name.empty()) {
+    entry.name.push_back('/');
+  }
+  entry.name.append(header.name);
+  entry.link.assign(header.link);
+  if (pax != nullptr) {
+    entry.name = pax->path.value_or(std::move(entry.name));
+    entry.link = pax->link.value_or(std::move(entry.link));
+  }
+  if (!extension_.long_name.empty()) {
+    entry.name = extension_.long_name;
+  }
+  if (!extension_.long_link.empty()) {
+    entry.link = extension_.long_link;
+  }
+  if (pax != nullptr && pax->sparse != PaxHeader::Sparse::kNone && pax->sparse_name.has_value()) {
+    entry.name = *pax->sparse_name;
+  }
+  if (entry.name.empty()) {
+    return absl::DataLossError("header: an entry without a name");
+  }
+  RETURN_IF_ERROR(SetKind(header, entry));
+  RETURN_IF_ERROR(SetAttributes(header, entry));
+  return SetBody(header, block, entry);
+}
+
+absl::Status TarReader::SetKind(const TarHeader& header, TarEntry& entry) const {
+  using Kind = TarEntry::Kind;
+  switch (header.type) {
+    case '\0':
+    case '0':
+    case '7':
+    case 'S':
+      // From before there was a type for directories.
+      entry.kind = entry.name.back() == '/' ? Kind::kDirectory : Kind::kFile;
+      break;
+    case '1':
+      entry.kind = Kind::kHardLink;
+      break;
+    case '2':
+      entry.kind = Kind::kSymlink;
+      break;
+    case '3':
+      entry.kind = Kind::kCharDevice;
+      break;
+    case '4':
+      entry.kind = Kind::kBlockDevice;
+      break;
+    case '5':
+    case 'D':
+      entry.kind = Kind::kDirectory;
+      break;
+    case '6':
+      entry.kind = Kind::kFifo;
+      break;
+    default:
+      return absl::InvalidArgumentError(
+          fmt::format("entry '{:.256}' is of the unknown type {:#04x}", entry.name,
+                      static_cast<unsigned char>(header.type)));
+  }
+  if (entry.kind != Kind::kHardLink && entry.kind != Kind::kSymlink) {
+    entry.link.clear();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TarReader::SetAttributes(const TarHeader& header, TarEntry& entry) const {
+  int64_t uid = header.uid;
+  int64_t gid = header.gid;
+  entry.mtime = {header.mtime, 0};
+  entry.xattrs.clear();
+  if (extension_.has_pax) {
+    const PaxHeader& pax = extension_.pax;
+    uid = pax.uid.value_or(uid);
+    gid = pax.gid.value_or(gid);
+    entry.mtime = pax.mtime.value_or(entry.mtime);
+    entry.xattrs = pax.xattrs;
+  }
+  if (!IsId(uid) || !IsId(gid)) {
+    return absl::InvalidArgumentError(
+        fmt::format("entry '{:.256}' has the owner {}:{}, which is no id", entry.name, uid, gid));
+  }
+  entry.uid = static_cast<uid_t>(uid);
+  entry.gid = static_cast<gid_t>(gid);
+  entry.mode = static_cast<mode_t>(header.mode & 07777);
+  entry.device = 0;
+  if (entry.kind == TarEntry::Kind::kCharDevice || entry.kind == TarEntry::Kind::kBlockDevice) {
+    // Linux has 12 and 20 bits.
+    if (header.dev_major < 0 || header.dev_major >= 1 << 12 || header.dev_minor < 0 ||
+        header.dev_minor >= 1 << 20) {
+      return absl::InvalidArgumentError(
+          fmt::format("entry '{:.256}' is the device {}:{}, which cannot be", entry.name,
+                      header.dev_major, header.dev_minor));
+    }
+    entry.device =
+        makedev(static_cast<unsigned>(header.dev_major), static_cast<unsigned>(header.dev_minor));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TarReader::SetBody(const TarHeader& header, const char* block, TarEntry& entry) {
+  const PaxHeader* pax = extension_.has_pax ? &extension_.pax : nullptr;
+  map_.clear();
+  map_at_ = 0;
+  offset_ = 0;
+  is_sparse_ = false;
+  entry.size = 0;
+  // A directory of the oldest kind has none either.
+  if (!HasBody(header.type) || (header.type == '\0' && entry.kind == TarEntry::Kind::kDirectory)) {
+    return absl::OkStatus();
+  }
+  int64_t real_size = pax == nullptr ? header.size : pax->size.value_or(header.size);
+  ASSIGN_OR_RETURN(body_, BodySize(real_size));
+  padding_ = PaddingOf(body_);
+  if (entry.kind != TarEntry::Kind::kFile) {
+    return absl::OkStatus();
+  }
+  if (header.type == 'S') {
+    is_sparse_ = true;
+    ASSIGN_OR_RETURN(real_size, ParseOldGnuRealSize(block));
+    RETURN_IF_ERROR(ReadOldGnuMap(block));
+  } else if (pax != nullptr && pax->sparse != PaxHeader::Sparse::kNone) {
+    is_sparse_ = true;
+    real_size = pax->sparse_size.value_or(real_size);
+    if (pax->sparse == PaxHeader::Sparse::kMapHere) {
+      map_ = pax->sparse_map;
+    } else {
+      RETURN_IF_ERROR(ReadMapInContent());
+    }
+  }
+  if (real_size < 0) {
+    return absl::DataLossError(fmt::format("entry '{:.256}' has a negative size", entry.name));
+  }
+  entry.size = static_cast<uint64_t>(real_size);
+  return is_sparse_ ? CheckMap(entry) : absl::OkStatus();
+}
+
+absl::StatusOr<bool> TarReader::NextPiece(uint64_t& offset, std::string_view& piece) {
+  if (body_ == 0) {
+    return false;
+  }
+  uint64_t most = body_;
+  if (is_sparse_) {
+    while (map_[map_at_].size == 0) {
+      offset_ = map_[++map_at_].offset;  // the sizes add up to body_, so there is another
+    }
+    most = map_[map_at_].size;
+  }
+  ASSIGN_OR_RETURN(const bool more, Fill());
+  if (!more) {
+    return absl::DataLossError(
+        fmt::format("the tar stream ends {} bytes before the end of a file", body_));
+  }
+  piece = bytes_.substr(0, static_cast<size_t>(std::min<uint64_t>(most, bytes_.size())));
+  bytes_.remove_prefix(piece.size());
+  offset = offset_;
+  offset_ += piece.size();
+  body_ -= piece.size();
+  if (is_sparse_) {
+    map_[map_at_].size -= piece.size();
+  }
+  if (tap_ != nullptr) {
+    RETURN_IF_ERROR(tap_->Content(offset, piece));
+  }
+  return true;
 }
 
 }  // namespace berth::archive

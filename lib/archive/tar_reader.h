@@ -1,20 +1,33 @@
-// TarReader: the entries of a tar stream (ustar, pax, GNU), by libarchive with only its tar format
-// and no filters.
+// TarReader: the entries of a tar stream: v7, ustar, star, pax, and GNU's with long names and
+// sparse files (old GNU, 0.0, 0.1, 1.0).
 //
-// libarchive's own memory is bounded here: it may read no more than max_header_bytes for one
-// entry's headers, so a long chain of extended headers or a sparse map of a billion pieces ends in
-// an error (compare CVE-2025-58183). Names are bytes, whatever their encoding: the thread's locale
-// is C.UTF-8 while a TarReader lives.
+// Which bytes are content and which are not is told to a TarTap, byte for byte, for the layer's
+// recipe. Content is passed on without being copied; what is held is one entry's headers, at most
+// LayerLimits::max_header_bytes of them, so a long chain of extended headers or a sparse map of a
+// billion pieces ends in an error (compare CVE-2025-58183). Names are bytes, whatever their
+// encoding.
 //
-// Threads: made, used and destroyed on one thread. Ownership: borrows the source.
-// Errors: kDataLoss with the byte of the stream; the source's own.
-// Source: POSIX pax; GNU tar; libarchive 3.6.
+// Where programs differ this follows Go's archive/tar, by which other runtimes unpack layers:
+//   end         two blocks of zeros, or the end of the stream where a header could begin; what
+//               follows is skipped. A single block of zeros is an error
+//   no content  links, devices, directories and fifos have none, whatever their size says
+//   pax         counts for the next entry alone and not for a long name ('L', 'K') between; global
+//               headers ('g') are checked and otherwise ignored
+//   long names  win over pax's
+// and GNU tar where Go's leaves a choice: a file's name with a "/" at its end is a directory's,
+// volume labels ('V') are skipped, 'D' is a directory. Other types, parts of multi-volume archives
+// ('M') among them, are refused rather than taken for files.
+//
+// Threads: made, used and destroyed by one thread at a time. Ownership: borrows source and tap.
+// Errors: kDataLoss: not a tar stream, or cut off; kInvalidArgument: an entry of unknown type, or
+// whose owner is no id; kResourceExhausted: a limit; the source's and the tap's own.
+// Source: POSIX.1-2017 pax; the GNU tar manual, "Tar Internals".
 #pragma once
 
-#include <locale.h>
 #include <sys/types.h>
 #include <time.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -25,9 +38,8 @@
 
 #include "lib/archive/byte_source.h"
 #include "lib/archive/layer_limits.h"
-
-struct archive;
-struct archive_entry;
+#include "lib/archive/pax_header.h"
+#include "lib/archive/tar_header.h"
 
 namespace berth::archive {
 
@@ -45,37 +57,76 @@ struct TarEntry {
   std::vector<std::pair<std::string, std::string>> xattrs;
 };
 
+// Sees every byte of the stream once, in order.
+class TarTap {
+ public:
+  virtual ~TarTap() = default;
+  // Bytes that NextPiece did not give out: headers, padding, content that was skipped, the end.
+  virtual absl::Status Raw(std::string_view bytes) = 0;
+  // A piece that NextPiece gives out now.
+  virtual absl::Status Content(uint64_t offset, std::string_view bytes) = 0;
+};
+
 class TarReader {
  public:
-  TarReader(ByteSource& source, const LayerLimits& limits);
-  ~TarReader();
+  // tap: may be null.
+  TarReader(ByteSource& source, const LayerLimits& limits, TarTap* tap = nullptr);
   TarReader(const TarReader&) = delete;
   TarReader& operator=(const TarReader&) = delete;
 
-  // The next entry; false at the archive's end. What the entry before had left is skipped.
+  // The next entry; false at the archive's end, when the source was read to its end as well. What
+  // the entry before had left is skipped.
   absl::StatusOr<bool> Next(TarEntry& entry);
   // The next piece of the entry's content and where in the file it belongs (gaps are holes); false
-  // at its end.
+  // at its end. Pieces ascend and lie within the entry's size. Valid until the next call.
   absl::StatusOr<bool> NextPiece(uint64_t& offset, std::string_view& piece);
 
  private:
-  static ssize_t ReadCallback(::archive* reader, void* self, const void** buffer);
-  ssize_t Read(const void** buffer);
-  absl::Status Error(std::string_view what);
-  absl::Status Open();
-  absl::Status Fill(::archive_entry* from, TarEntry& entry);
-  absl::Status FillXattrs(::archive_entry* from, TarEntry& entry) const;
+  // What stands in front of an entry's own header.
+  struct Extension {
+    bool has_pax = false;
+    PaxHeader pax;
+    std::string long_name;
+    std::string long_link;
+  };
+
+  // Makes bytes_ not empty; false at the stream's end.
+  absl::StatusOr<bool> Fill();
+  absl::Status TapRaw(std::string_view bytes);
+  // The next block; null at the stream's end. Valid until the next read.
+  absl::StatusOr<const char*> ReadBlock();
+  absl::Status SkipBody();
+  absl::Status Skip(uint64_t count);
+  absl::Status ReadEnd();
+
+  absl::Status ChargeHeader(uint64_t bytes);
+  absl::Status ReadMeta(const TarHeader& header, std::string& out);
+  // Whether `header` was one that only says something about the next.
+  absl::StatusOr<bool> ReadExtension(const TarHeader& header);
+  absl::Status ReadEntry(const TarHeader& header, const char* block, TarEntry& entry);
+  absl::Status SetKind(const TarHeader& header, TarEntry& entry) const;
+  absl::Status SetAttributes(const TarHeader& header, TarEntry& entry) const;
+  absl::Status SetBody(const TarHeader& header, const char* block, TarEntry& entry);
+  // tar_sparse.cc
+  absl::Status ReadOldGnuMap(const char* block);
+  absl::Status ReadMapInContent();
+  absl::Status CheckMap(const TarEntry& entry);
 
   ByteSource& source_;
   const LayerLimits& limits_;
-  ::archive* reader_ = nullptr;
-  bool open_ = false;
-  bool in_header_ = false;
-  bool has_data_ = false;
-  size_t header_bytes_ = 0;
-  std::string_view first_;     // read ahead to see whether there is anything at all
-  absl::Status source_error_;  // what libarchive was told of only as "it failed"
-  locale_t caller_locale_ = nullptr;
+  TarTap* const tap_;
+  std::string_view bytes_;  // what is left of the source's last piece
+  std::array<char, kTarBlock> block_;
+  std::string records_;
+  Extension extension_;
+  uint64_t header_bytes_ = 0;  // of this entry
+
+  uint64_t body_ = 0;  // bytes of the stream that belong to the entry and were not read
+  uint64_t padding_ = 0;
+  uint64_t offset_ = 0;  // where in the file the next byte belongs
+  bool is_sparse_ = false;
+  std::vector<SparsePiece> map_;
+  size_t map_at_ = 0;  // the piece that is being read
 };
 
 }  // namespace berth::archive

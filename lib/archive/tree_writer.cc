@@ -31,8 +31,8 @@ absl::Status Failed(int error, std::string_view verb, std::string_view path) {
 
 }  // namespace
 
-TreeWriter::TreeWriter(int root_fd, const LayerLimits& limits)
-    : root_fd_(root_fd), limits_(limits), dirs_(root_fd), link_dirs_(root_fd) {
+TreeWriter::TreeWriter(int root_fd, const LayerLimits& limits, RecipeWriter* recipe)
+    : root_fd_(root_fd), limits_(limits), recipe_(recipe), dirs_(root_fd), link_dirs_(root_fd) {
   implicit_.insert("");
   bytes_ = kBlock;
   inodes_ = 1;
@@ -194,7 +194,14 @@ absl::Status TreeWriter::AddFile(const TarEntry& entry, const Place& place, TarR
     return Failed(errno, "create file", place.path);
   }
   ++inodes_;
+  if (recipe_ != nullptr) {
+    RETURN_IF_ERROR(recipe_->BeginFile(
+        {place.parent_fd, place.name, place.path, dirs_.by_symlink()}, entry.size));
+  }
   RETURN_IF_ERROR(WriteContent(fd.get(), entry, place, reader));
+  if (recipe_ != nullptr) {
+    RETURN_IF_ERROR(recipe_->EndFile());
+  }
   // New files are root's: directories that would pass a group on get their modes and owners at the
   // end.
   if (entry.uid != 0 || entry.gid != 0) {
@@ -365,6 +372,9 @@ absl::Status TreeWriter::ClearWay(const Place& place, bool* replaced_whiteout) {
 
 absl::Status TreeWriter::RemoveAt(int parent_fd, const std::string& name, const std::string& path,
                                   size_t depth) {
+  if (recipe_ != nullptr) {
+    RETURN_IF_ERROR(recipe_->Replacing({parent_fd, name, path, dirs_.by_symlink()}));
+  }
   if (::unlinkat(parent_fd, name.c_str(), 0) == 0) {
     inodes_ -= inodes_ > 0 ? 1 : 0;
     return absl::OkStatus();
@@ -385,7 +395,7 @@ absl::Status TreeWriter::RemoveAt(int parent_fd, const std::string& name, const 
   while (const dirent* item = ::readdir(dir.get())) {
     const std::string child = item->d_name;
     if (child != "." && child != "..") {
-      RETURN_IF_ERROR(RemoveAt(fd, child, path, depth + 1));
+      RETURN_IF_ERROR(RemoveAt(fd, child, path + "/" + child, depth + 1));
     }
   }
   if (::unlinkat(parent_fd, name.c_str(), AT_REMOVEDIR) != 0) {

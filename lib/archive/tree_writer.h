@@ -1,8 +1,8 @@
 // TreeWriter: puts the entries of a layer's tar beneath a root directory. See layer_extractor.h for
 // what it does with each kind.
 //
-// Threads: one owner, on a thread whose umask is 0. Ownership: borrows root_fd. Errors: as
-// LayerExtractor.
+// Threads: one owner, on a thread whose umask is 0. Ownership: borrows root_fd and recipe. Errors:
+// as LayerExtractor.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,15 @@
 #include "lib/archive/dir_stack.h"
 #include "lib/archive/entry_path.h"
 #include "lib/archive/layer_limits.h"
+#include "lib/archive/recipe_writer.h"
 #include "lib/archive/tar_reader.h"
 
 namespace berth::archive {
 
 class TreeWriter {
  public:
-  TreeWriter(int root_fd, const LayerLimits& limits);
+  // recipe: may be null; is told of files' contents and of what is replaced.
+  TreeWriter(int root_fd, const LayerLimits& limits, RecipeWriter* recipe);
 
   // Puts one entry in place; reads its content from `reader`.
   absl::Status Add(const TarEntry& entry, TarReader& reader);
@@ -70,6 +72,7 @@ class TreeWriter {
 
   const int root_fd_;
   const LayerLimits& limits_;
+  RecipeWriter* const recipe_;
   DirStack dirs_;
   DirStack link_dirs_;  // of hard links' targets, which are often elsewhere
   std::map<std::string, PendingDir> pending_;

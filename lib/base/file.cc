@@ -11,6 +11,7 @@
 #include "fmt/format.h"
 
 #include "lib/base/id.h"
+#include "lib/base/op_context.h"
 #include "lib/base/status.h"
 
 namespace berth::base {
@@ -19,7 +20,8 @@ namespace {
 
 // Empties the directory behind dir_fd. `device` is its file system: another one below is somebody's
 // mount.
-absl::Status RemoveChildren(int dir_fd, const std::string& path, dev_t device) {
+absl::Status RemoveChildren(const OpContext& ctx, int dir_fd, const std::string& path,
+                            dev_t device) {
   UniqueFd own(::openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!own) {
     return ErrnoStatus(errno, fmt::format("open '{}'", path));
@@ -38,6 +40,7 @@ absl::Status RemoveChildren(int dir_fd, const std::string& path, dev_t device) {
   }
   ::closedir(dir);
   for (const std::string& name : names) {
+    RETURN_IF_ERROR(ctx.Check());
     if (::unlinkat(dir_fd, name.c_str(), 0) == 0 || errno == ENOENT) {
       continue;
     }
@@ -57,7 +60,7 @@ absl::Status RemoveChildren(int dir_fd, const std::string& path, dev_t device) {
       return absl::FailedPreconditionError(fmt::format(
           "remove '{}': another file system is mounted there; unmount it first", child_path));
     }
-    RETURN_IF_ERROR(RemoveChildren(child.get(), child_path, device));
+    RETURN_IF_ERROR(RemoveChildren(ctx, child.get(), child_path, device));
     if (::unlinkat(dir_fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
       return ErrnoStatus(errno, fmt::format("remove directory '{}'", child_path));
     }
@@ -162,6 +165,10 @@ absl::Status MakeDirs(const std::string& path, mode_t mode) {
 }
 
 absl::Status RemoveTree(const std::string& path) {
+  return RemoveTree(OpContext::Background(), path);
+}
+
+absl::Status RemoveTree(const OpContext& ctx, const std::string& path) {
   struct stat st;
   if (::lstat(path.c_str(), &st) != 0) {
     return errno == ENOENT ? absl::OkStatus() : ErrnoStatus(errno, fmt::format("stat '{}'", path));
@@ -173,7 +180,7 @@ absl::Status RemoveTree(const std::string& path) {
   if (!fd) {
     return ErrnoStatus(errno, fmt::format("open '{}'", path));
   }
-  RETURN_IF_ERROR(RemoveChildren(fd.get(), path, st.st_dev));
+  RETURN_IF_ERROR(RemoveChildren(ctx, fd.get(), path, st.st_dev));
   if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {
     return ErrnoStatus(errno, fmt::format("remove directory '{}'", path));
   }

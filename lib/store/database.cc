@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -161,10 +162,7 @@ void Database::OnCommit(int log_pages) {
 }
 
 void Database::Checkpoint() {
-  // Without the lock: the longer part of the writing. SQLite has its locks on the other file.
-  if (const auto log = base::OpenFile(path_ + "-wal", O_RDONLY); log.ok()) {
-    ::fdatasync(log->get());
-  }
+  Flush().IgnoreError();  // without the lock: the longer part of the writing
   base::MutexLock lock(mu_);
   if (sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) !=
       SQLITE_OK) {
@@ -243,24 +241,28 @@ absl::Status Database::Configure() {
 
 absl::Status Database::Transact(Durability durability,
                                 const std::function<absl::Status(Database&)>& work) {
-  base::MutexLock lock(mu_);
-  if (durability == Durability::kDisk) {
-    RETURN_IF_ERROR(Exec("PRAGMA synchronous=FULL"));
-  }
-  absl::Status status = Exec("BEGIN IMMEDIATE");
-  if (status.ok()) {
-    status = work(*this);
+  {
+    base::MutexLock lock(mu_);
+    RETURN_IF_ERROR(Exec("BEGIN IMMEDIATE"));
+    absl::Status status = work(*this);
     if (status.ok()) {
       status = Exec("COMMIT");
     }
     if (!status.ok()) {
       Exec("ROLLBACK").IgnoreError();  // a failed COMMIT may have rolled back already
+      return status;
     }
   }
-  if (durability == Durability::kDisk) {
-    Exec("PRAGMA synchronous=NORMAL").IgnoreError();
-  }
-  return status;
+  return durability == Durability::kDisk ? Flush() : absl::OkStatus();
+}
+
+// A commit has written its pages to the log; what a checkpoint has taken out of the log since then
+// it has synced itself. SQLite's locks are on other files, so closing this one frees none.
+absl::Status Database::Flush() {
+  const std::string log = path_ + "-wal";
+  ASSIGN_OR_RETURN(const base::UniqueFd fd, base::OpenFile(log, O_RDONLY));
+  return ::fsync(fd.get()) == 0 ? absl::OkStatus()
+                                : base::ErrnoStatus(errno, fmt::format("sync '{}'", log));
 }
 
 absl::StatusOr<Statement> Database::Prepare(std::string_view sql) {

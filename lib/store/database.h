@@ -2,9 +2,11 @@
 // connection; the tables have typed owners (ImageStore, RecordStore).
 //
 // Durability: WAL with synchronous=NORMAL: a commit is atomic and survives the daemon's death,
-// without an fsync. A transaction begun with Durability::kDisk is on the disk when Commit() returns
-// (synchronous=FULL). The log is folded into the database ("checkpoint", two fsyncs) by a thread of
-// its own; transactions wait for the second fsync, once in some hundreds.
+// without an fsync. After a transaction with Durability::kDisk the log is synced, by a descriptor
+// of its own and after the lock is free, so that nobody's transaction waits for the disk; it is on
+// the disk when Transact() returns, and others may see it before that. The log is folded into the
+// database ("checkpoint", two fsyncs) by a thread of its own; transactions wait for the second
+// fsync, once in some hundreds.
 //
 // Full disks: what is there must be removable, and a berthd must start. So the log's blocks are
 // allocated beforehand and kept, and its index is in memory, not in a mapped file, which a full
@@ -72,6 +74,8 @@ class Database {
   // Runs `work` in one transaction: committed when it returns OK, rolled back otherwise. Not
   // reentrant.
   absl::Status Transact(Durability durability, const std::function<absl::Status(Database&)>& work);
+  // Writes to the disk what was committed before the call. Takes no lock.
+  absl::Status Flush();
   // Within Transact's work only.
   absl::StatusOr<Statement> Prepare(std::string_view sql);
   int64_t LastInsertId() const;

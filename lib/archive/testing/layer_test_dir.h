@@ -50,6 +50,7 @@ class LayerTest : public ::testing::Test {
     LayerOptions options;
     options.name = "sha256:test";
     options.limits = limits;
+    options.recipe_fd = recipe_.get();
     auto extractor = LayerExtractor::Start(root_.get(), options);
     if (!extractor.ok()) {
       return extractor.status();
@@ -109,6 +110,7 @@ class LayerTest : public ::testing::Test {
   std::string dir_;
   std::string root_path_;
   base::UniqueFd root_;
+  base::UniqueFd recipe_;  // where Unpack writes a recipe, if anywhere
   int roots_ = 0;
 };
 
