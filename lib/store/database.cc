@@ -1,9 +1,12 @@
 #include "lib/store/database.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include "fmt/format.h"
@@ -19,9 +22,30 @@ namespace {
 
 // Length of the log at which it is folded in; 4 MB of pages.
 constexpr int kCheckpointPages = 1000;
+// What the log has on the disk at any time: the 4 MB above, and as much for what is done while it
+// cannot be folded in, because the database has no room to grow.
+constexpr off_t kLogBytes = 8 << 20;
+// The database grows by this much at a time, so that it seldom has to when the disk is full.
+constexpr int kGrowBytes = 1 << 20;
+
+// What the system said to the last failed call on the database's file or its log; 0: nothing.
+// sqlite3_system_errno() does not know it any more after a rollback.
+int LastErrno(sqlite3* db) {
+  int error = 0;
+  sqlite3_file* log = nullptr;
+  if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK &&
+      log != nullptr && log->pMethods != nullptr) {
+    log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &error);
+  }
+  if (error == 0) {
+    sqlite3_file_control(db, "main", SQLITE_FCNTL_LAST_ERRNO, &error);
+  }
+  return error;
+}
 
 absl::Status SqliteStatus(sqlite3* db, std::string_view what) {
   const int code = sqlite3_errcode(db);
+  int error = 0;
   absl::StatusCode status = absl::StatusCode::kInternal;
   switch (code & 0xff) {
     case SQLITE_FULL:
@@ -36,14 +60,22 @@ absl::Status SqliteStatus(sqlite3* db, std::string_view what) {
       break;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
+      error = LastErrno(db);
+      [[fallthrough]];
     case SQLITE_READONLY:
-      status = absl::StatusCode::kUnavailable;
+      // Only ENOSPC of a write is SQLITE_FULL to SQLite.
+      status = error == EDQUOT || error == ENOSPC ? absl::StatusCode::kResourceExhausted
+                                                  : absl::StatusCode::kUnavailable;
       break;
     default:
       break;
   }
-  return base::MakeStatus(status, fmt::format("{}: {} (SQLite {})", what, sqlite3_errmsg(db),
-                                              sqlite3_extended_errcode(db)));
+  const char* file = sqlite3_db_filename(db, "main");
+  const std::string message =
+      fmt::format("{}: {} (SQLite {}, '{}')", what, sqlite3_errmsg(db),
+                  sqlite3_extended_errcode(db), file == nullptr ? "" : file);
+  return base::MakeStatus(
+      status, error == 0 ? message : fmt::format("{}: {} ({})", message, strerror(error), error));
 }
 
 }  // namespace
@@ -130,19 +162,35 @@ void Database::OnCommit(int log_pages) {
 }
 
 void Database::Checkpoint() {
-  sqlite3* db = nullptr;
-  if (sqlite3_open_v2(path_.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr) ==
+  Flush().IgnoreError();  // without the lock: the longer part of the writing
+  base::MutexLock lock(mu_);
+  if (sqlite3_wal_checkpoint_v2(db_, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) !=
       SQLITE_OK) {
-    // PASSIVE: whoever is in a transaction is not waited for; the next commit asks again.
-    if (sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr) !=
-        SQLITE_OK) {
-      base::Log("store").warn(
-          "the database's log could not be folded in and grows until it can error=\"{}\"",
-          sqlite3_errmsg(db));
-    }
+    base::Log("store").warn(
+        "the database's log could not be folded in and grows until it can error=\"{}\"",
+        sqlite3_errmsg(db_));
   }
-  sqlite3_close(db);
   checkpoint_pending_ = false;
+}
+
+void Database::AllocateLog() {
+  const auto log = base::OpenFile(path_ + "-wal", O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+  if (!log.ok()) {
+    return;  // SQLite will say more
+  }
+  // Where files are copied on write, blocks are kept only for a file that is not. Works while the
+  // file is empty.
+  int flags = 0;
+  if (::ioctl(log->get(), FS_IOC_GETFLAGS, &flags) == 0) {
+    flags |= FS_NOCOW_FL;
+    ::ioctl(log->get(), FS_IOC_SETFLAGS, &flags);
+  }
+  if (::fallocate(log->get(), FALLOC_FL_KEEP_SIZE, 0, kLogBytes) != 0) {
+    base::Log("store").warn(
+        "no room is kept for the database's log: on a full disk images and pods cannot be removed "
+        "error=\"{}\"",
+        std::strerror(errno));
+  }
 }
 
 absl::Status Database::Exec(const char* sql) {
@@ -161,9 +209,14 @@ absl::Status Database::Configure() {
         return SQLITE_OK;
       },
       this);
+  AllocateLog();
+  int keep = 1;
+  sqlite3_file_control(db_, nullptr, SQLITE_FCNTL_PERSIST_WAL, &keep);
+  int grow = kGrowBytes;
+  sqlite3_file_control(db_, nullptr, SQLITE_FCNTL_CHUNK_SIZE, &grow);
   RETURN_IF_ERROR(
-      Exec("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;"
-           "PRAGMA cache_size=-512; PRAGMA journal_size_limit=1048576;"));
+      Exec("PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;"
+           "PRAGMA foreign_keys=ON; PRAGMA cache_size=-512;"));
   int64_t version = 0;
   RETURN_IF_ERROR(Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement query, db.Prepare("PRAGMA user_version"));

@@ -5,8 +5,16 @@
 // without an fsync. After a transaction with Durability::kDisk the log is synced, by a descriptor
 // of its own and after the lock is free, so that nobody's transaction waits for the disk; it is on
 // the disk when Transact() returns, and others may see it before that. The log is folded into the
-// database ("checkpoint", two fsyncs) by a thread and a connection of its own, so no request waits
-// for it. Threads: thread-safe; one statement or transaction at a time, by an internal mutex that a
+// database ("checkpoint", two fsyncs) by a thread of its own; transactions wait for the second
+// fsync, once in some hundreds.
+//
+// Full disks: what is there must be removable, and a berthd must start. So the log's blocks are
+// allocated beforehand and kept, and its index is in memory, not in a mapped file, which a full
+// disk cannot make, and where a write that finds no room (btrfs) is SIGBUS. The file is therefore
+// locked for other processes while it is open (locking_mode=EXCLUSIVE): look at a copy of
+// berth.db-wal and berth.db, taken in this order.
+//
+// Threads: thread-safe; one statement or transaction at a time, by an internal mutex that a
 // Transaction holds until its end. Errors: kResourceExhausted: disk full; kDataLoss: the file is
 // damaged; kFailedPrecondition: made by a newer berth.
 #pragma once
@@ -77,6 +85,8 @@ class Database {
   Database(sqlite3* db, std::string path) : db_(db), path_(std::move(path)) {}
   absl::Status Exec(const char* sql);
   absl::Status Configure();
+  // Gets the log its blocks. Best effort: not every file system can.
+  void AllocateLog();
   // Called by SQLite after each commit with the log's length.
   void OnCommit(int log_pages);
   void Checkpoint();

@@ -1,7 +1,7 @@
 // Every path berth makes, as a function of ids. Nothing else in the tree builds one.
 //
 //   <root>                       survives a reboot; mode 0700
-//     berth.db, -wal, -shm       images, layers, names, sandboxes, containers (lib/store/schema.cc)
+//     berth.db, -wal             images, layers, names, sandboxes, containers (lib/store/schema.cc)
 //     lock                       flock(2): one berthd per root
 //     import/                    archives being imported; emptied at start
 //     probe/                     while berthd tries whether it can make user namespaces

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include <cstdlib>
 
 #include "gtest/gtest.h"
@@ -227,6 +229,27 @@ TEST(LogPathTest, StaysInItsDirectory) {
     EXPECT_TRUE(absl::IsInvalidArgument(LogPath("/var/log", path).status())) << path;
   }
   EXPECT_TRUE(absl::IsInvalidArgument(LogPath("relative", "a").status()));
+}
+
+// A full disk: what is there must be removable.
+TEST_F(StoreTest, TheLogKeepsItsRoom) {
+  const auto check = [&](const char* when) {
+    struct stat st;
+    ASSERT_EQ(::stat((dir_ + "/berth.db-wal").c_str(), &st), 0) << when;
+    EXPECT_GE(st.st_blocks * 512, 8 << 20) << when;
+    EXPECT_NE(::stat((dir_ + "/berth.db-shm").c_str(), &st), 0) << when;
+  };
+  check("new");
+  ImageStore store(*db_);
+  for (int i = 0; i < 3000; ++i) {  // some checkpoints
+    ASSERT_TRUE(store.ReserveLayer("sha256:" + std::to_string(i)).ok());
+  }
+  check("used");
+  Reopen();
+  check("opened again");
+  ASSERT_TRUE(ImageStore(*db_).ReserveLayer("sha256:x").ok());
+  db_.reset();
+  check("closed");
 }
 
 }  // namespace

@@ -57,10 +57,6 @@ class ScratchBerthd(daemon.ScratchDaemon):
             "/root/layers", "/root/containers", "/root/import", "/state/ns", "/state/sandboxes", "/state/containers",
             "/state/runtime", "/state/runtime/runc", "/state/runtime/crun", "/state/tmp", "/state/apparmor-profile", "/state/runtime-probes.json")
 
-    def later_descriptors(self):
-        # SQLite closes the checkpointer's descriptor only when no lock of this process hangs on the file.
-        return [f"{self.root}/berth.db"]
-
     def layers(self):
         """The folders of unpacked layers; number 0 is the empty one that overlayfs wants below a single layer."""
         try:

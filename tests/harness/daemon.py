@@ -56,6 +56,8 @@ class ScratchDaemon:
         self.client = None
         self.ids = set()
         self.baseline = None
+        self.environment = {}     # more of it for the daemon's process
+        self.own_mounts = set()    # below `base`, made by the test
         self.write_configuration()
         if wait:
             try:
@@ -75,10 +77,6 @@ class ScratchDaemon:
     def may_stay(self, path):
         """Whether a file below root may remain once all pods are gone."""
         raise NotImplementedError
-
-    def later_descriptors(self):
-        """Descriptors that it opens once, some time after its start, and keeps."""
-        return []
 
     # -- running it
 
@@ -190,7 +188,7 @@ class ScratchDaemon:
         if self.keeps_resources:
             return []
         left, now = [], self._resources()
-        before = [*self.baseline["descriptors"], *self.later_descriptors()]
+        before = list(self.baseline["descriptors"])
         for target in now["descriptors"]:
             if target in before:
                 before.remove(target)
@@ -214,7 +212,7 @@ class ScratchDaemon:
         if marks:
             left += leaks.processes(marks, spare) + leaks.cgroups(marks) + leaks.units(marks)
             left += leaks.named_files(marks)
-        left += [line for line in leaks.mounts([self.base]) if self._pod_mount(line)]
+        left += [line for line in self._mounts() if self._pod_mount(line)]
         left += [line for line in leaks.processes([self.token], spare)]
         if self.network:
             left += self.network.left_over()
@@ -223,8 +221,11 @@ class ScratchDaemon:
         if self.baseline and not self.leaves_runtime_files:
             left += self._left_on_the_machine() - self.baseline["machine"]
         if with_daemon:
-            left += leaks.mounts([self.base])
+            left += self._mounts()
         return sorted(set(left))
+
+    def _mounts(self):
+        return [line for line in leaks.mounts([self.base]) if line.split()[1] not in self.own_mounts]
 
     def _pod_mount(self, line):
         return True
