@@ -211,16 +211,21 @@ absl::Status RecipeWriter::EndRecord() {
 absl::Status RecipeWriter::Compress(bool is_last) {
   ZSTD_inBuffer in = {records_.data(), records_.size(), 0};
   while (true) {
-    ZSTD_outBuffer out = {compressed_.data(), compressed_.size(), 0};
+    ZSTD_outBuffer out = {compressed_.data(), compressed_.size(), compressed_size_};
     const size_t left =
         ZSTD_compressStream2(zstd_.get(), &out, &in, is_last ? ZSTD_e_end : ZSTD_e_continue);
     if (ZSTD_isError(left) != 0) {
       return absl::InternalError(
           fmt::format("compress the layer's recipe: {}", ZSTD_getErrorName(left)));
     }
-    RETURN_IF_ERROR(WriteAll(fd_, {compressed_.data(), out.pos}, written_));
-    written_ += out.pos;
-    if (is_last ? left == 0 : in.pos == in.size) {
+    compressed_size_ = out.pos;
+    const bool is_done = is_last ? left == 0 : in.pos == in.size;
+    if (compressed_size_ == compressed_.size() || (is_last && is_done)) {
+      RETURN_IF_ERROR(WriteAll(fd_, {compressed_.data(), compressed_size_}, written_));
+      written_ += compressed_size_;
+      compressed_size_ = 0;
+    }
+    if (is_done) {
       records_.clear();
       return absl::OkStatus();
     }

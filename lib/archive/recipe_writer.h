@@ -73,6 +73,7 @@ class RecipeWriter : public TarTap {
   std::string raw_;      // of the record that is growing
   std::string records_;  // not yet compressed
   std::vector<char> compressed_;
+  size_t compressed_size_ = 0;
   uint64_t written_;  // where in the file the next bytes go
   uint64_t kept_bytes_ = 0;
 

@@ -316,6 +316,7 @@ absl::Status TarReader::SetBody(const TarHeader& header, const char* block, TarE
   ASSIGN_OR_RETURN(body_, BodySize(real_size));
   padding_ = PaddingOf(body_);
   if (entry.kind != TarEntry::Kind::kFile) {
+    padding_ += std::exchange(body_, 0);
     return absl::OkStatus();
   }
   if (header.type == 'S') {

@@ -1,51 +1,15 @@
 #include "lib/archive/tar_reader.h"
 
-#include <gtest/gtest.h>
 #include <sys/sysmacros.h>
 
-#include "lib/archive/testing/string_source.h"
+#include <cstring>
+#include <map>
+
 #include "lib/archive/testing/tar_builder.h"
+#include "lib/archive/testing/tar_listing.h"
 
 namespace berth::archive {
 namespace {
-
-struct Read {
-  absl::Status status;
-  std::vector<TarEntry> entries;
-  std::vector<std::string> contents;  // holes as zeros
-};
-
-Read ReadTar(const std::string& bytes, LayerLimits limits = LayerLimits(), size_t piece = 1 << 16) {
-  StringSource source(bytes, piece);
-  TarReader reader(source, limits);
-  Read read;
-  while (true) {
-    TarEntry entry;
-    const auto more = reader.Next(entry);
-    if (!more.ok() || !*more) {
-      read.status = more.status();
-      return read;
-    }
-    std::string content;
-    uint64_t offset;
-    std::string_view data;
-    while (true) {
-      const auto has = reader.NextPiece(offset, data);
-      if (!has.ok()) {
-        read.status = has.status();
-        return read;
-      }
-      if (!*has) {
-        break;
-      }
-      content.resize(std::max<size_t>(content.size(), offset + data.size()));
-      content.replace(offset, data.size(), data);
-    }
-    content.resize(std::max<size_t>(content.size(), entry.size));
-    read.entries.push_back(entry);
-    read.contents.push_back(content);
-  }
-}
 
 TEST(TarReader, ReadsEveryKind) {
   TarBuilder tar;
@@ -57,7 +21,7 @@ TEST(TarReader, ReadsEveryKind) {
   tar.Add({.name = "b", .type = '4', .dev_major = 8, .dev_minor = 1});
   tar.Add({.name = "p", .type = '6'});
   for (const size_t piece : {size_t{1}, size_t{511}, size_t{1} << 16}) {
-    const Read read = ReadTar(tar.Finish(), LayerLimits(), piece);
+    const TarListing read = ReadTar(tar.Finish(), LayerLimits(), piece);
     ASSERT_TRUE(read.status.ok()) << read.status;
     ASSERT_EQ(read.entries.size(), 7u);
     EXPECT_EQ(read.entries[0].kind, TarEntry::Kind::kDirectory);
@@ -92,7 +56,7 @@ TEST(TarReader, PaxRecordsWin) {
                    {"mtime", "1600000000.123456789"},
                    {"SCHILY.xattr.security.capability", capability},
                    {"SCHILY.xattr.user.n", std::string("a\0b", 3)}}});
-  const Read read = ReadTar(tar.Finish());
+  const TarListing read = ReadTar(tar.Finish());
   ASSERT_TRUE(read.status.ok()) << read.status;
   ASSERT_EQ(read.entries.size(), 1u);
   EXPECT_EQ(read.entries[0].name, name);
@@ -118,7 +82,7 @@ TEST(TarReader, NamesAreBytes) {
            .type = '1',
            .link = "caf",
            .pax = {{"path", "h\xe9"}, {"linkpath", "caf\xe9"}}});
-  const Read read = ReadTar(tar.Finish());
+  const TarListing read = ReadTar(tar.Finish());
   ASSERT_TRUE(read.status.ok()) << read.status;
   ASSERT_EQ(read.entries.size(), 3u);
   EXPECT_EQ(read.entries[0].name, "caf\xe9");
@@ -135,7 +99,7 @@ TEST(TarReader, EmptyArchives) {
 }
 
 TEST(TarReader, WithoutTheFinalZerosItEndsAllTheSame) {
-  const Read read = ReadTar(TarBuilder().File("f", "hello").bytes());
+  const TarListing read = ReadTar(TarBuilder().File("f", "hello").bytes());
   EXPECT_TRUE(read.status.ok()) << read.status;
   EXPECT_EQ(read.entries.size(), 1u);
 }
@@ -156,7 +120,7 @@ TEST(TarReader, CorruptStreamsAreErrors) {
 
 TEST(TarReader, OwnersThatAreNoIdsAreRefused) {
   for (const uint64_t uid : {uint64_t{0xffffffff}, uint64_t{1} << 40}) {
-    const Read read = ReadTar(TarBuilder().Add({.name = "f", .uid = uid}).Finish());
+    const TarListing read = ReadTar(TarBuilder().Add({.name = "f", .uid = uid}).Finish());
     EXPECT_EQ(read.status.code(), absl::StatusCode::kInvalidArgument) << uid << read.status;
   }
   EXPECT_FALSE(
@@ -175,7 +139,7 @@ TEST(TarReader, SparseFilesKeepTheirHoles) {
                    {"GNU.sparse.minor", "0"},
                    {"GNU.sparse.name", "f"},
                    {"GNU.sparse.realsize", "1000003"}}});
-  const Read read = ReadTar(tar.Finish());
+  const TarListing read = ReadTar(tar.Finish());
   ASSERT_TRUE(read.status.ok()) << read.status;
   ASSERT_EQ(read.entries.size(), 1u);
   EXPECT_EQ(read.entries[0].name, "f");
@@ -193,7 +157,7 @@ TEST(TarReader, HugeSparseMapsAreRefused) {
       {.name = "GNUSparseFile.1/f",
        .content = content,
        .pax = {{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.name", "f"}}});
-  const Read read = ReadTar(tar.Finish());
+  const TarListing read = ReadTar(tar.Finish());
   EXPECT_EQ(read.status.code(), absl::StatusCode::kResourceExhausted) << read.status;
 }
 
@@ -209,11 +173,116 @@ TEST(TarReader, EndlessExtendedHeadersAreRefused) {
 }
 
 TEST(TarReader, XattrsAreBounded) {
-  const Read read = ReadTar(
+  const TarListing read = ReadTar(
       TarBuilder()
           .Add({.name = "f", .pax = {{"SCHILY.xattr.user.big", std::string((64 << 10) + 1, 'v')}}})
           .Finish());
   EXPECT_EQ(read.status.code(), absl::StatusCode::kInvalidArgument) << read.status;
+}
+
+// Puts the stream together again.
+class Recorder : public TarTap {
+ public:
+  absl::Status Raw(std::string_view bytes) override {
+    all.append(bytes);
+    raw += bytes.size();
+    return absl::OkStatus();
+  }
+  absl::Status Content(uint64_t /*offset*/, std::string_view bytes) override {
+    all.append(bytes);
+    content.append(bytes);
+    return absl::OkStatus();
+  }
+  std::string all;
+  std::string content;
+  size_t raw = 0;
+};
+
+std::string AllKindsOfHeaders() {
+  std::string map = "2\n0\n5\n1000\n3\n";
+  map.resize(512, '\0');
+  TarBuilder tar;
+  tar.Dir("d/").File("d/f", "hello").Symlink("s", "d/f").HardLink("h", "d/f");
+  tar.Add({.name = "x", .content = "pax", .pax = {{"path", "long"}, {"mtime", "1.5"}}});
+  tar.Add({.name = "././@LongLink", .type = 'L', .content = std::string(200, 'n')});
+  tar.Add({.name = "n", .type = '3', .dev_major = 1, .dev_minor = 3});
+  tar.Add(
+      {.name = "sparse",
+       .content = map + "helloend",
+       .pax = {
+           {"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.realsize", "2000"}}});
+  return tar.Finish();
+}
+
+TEST(TarReader, TheTapSeesEveryByteOnce) {
+  const std::string tar = AllKindsOfHeaders() + "after the end";
+  for (const size_t piece : {size_t{1}, size_t{100}, size_t{513}, size_t{1} << 16}) {
+    Recorder tap;
+    const TarListing read = ReadTar(tar, LayerLimits(), piece, &tap);
+    ASSERT_TRUE(read.status.ok()) << read.status;
+    EXPECT_TRUE(tap.all == tar);
+    EXPECT_EQ(tap.content, "hellopaxhelloend");
+    EXPECT_EQ(tap.raw, tar.size() - tap.content.size());
+  }
+}
+
+TEST(TarReader, ContentThatNobodyReadIsRaw) {
+  const std::string tar = TarBuilder().File("f", "hello").File("g", "x").Finish();
+  StringSource source(tar, 100);
+  const LayerLimits limits;
+  Recorder tap;
+  TarReader reader(source, limits, &tap);
+  TarEntry entry;
+  ASSERT_TRUE(*reader.Next(entry));
+  ASSERT_TRUE(*reader.Next(entry));
+  EXPECT_EQ(entry.name, "g");
+  ASSERT_FALSE(*reader.Next(entry));
+  ASSERT_FALSE(*reader.Next(entry)) << "the end stays";
+  EXPECT_EQ(tap.content, "");
+  EXPECT_TRUE(tap.all == tar);
+}
+
+TEST(TarReader, CutOffAtEveryByte) {
+  const std::string tar = AllKindsOfHeaders();
+  const size_t entries = ReadTar(tar).entries.size();
+  for (size_t size = 0; size < tar.size(); ++size) {
+    const TarListing read = ReadTar(tar.substr(0, size));
+    if (!read.status.ok()) {
+      ASSERT_EQ(read.status.code(), absl::StatusCode::kDataLoss) << size << read.status;
+    } else {
+      // Where a header could begin an archive may end.
+      ASSERT_EQ(size % 512, 0u) << size;
+      ASSERT_LE(read.entries.size(), entries);
+    }
+  }
+}
+
+// With the checksum made right again.
+TEST(TarReader, EveryByteChanged) {
+  const std::string tar = AllKindsOfHeaders();
+  size_t errors = 0;
+  for (size_t at = 0; at < tar.size(); ++at) {
+    for (const unsigned char flip : {0x01, 0x40, 0x80, 0xff}) {
+      std::string bad = tar;
+      bad[at] = static_cast<char>(bad[at] ^ flip);
+      const size_t block = at / 512 * 512;
+      if (std::memcmp(tar.data() + block + 257, "ustar", 5) == 0) {
+        std::memset(bad.data() + block + 148, ' ', 8);
+        unsigned sum = 0;
+        for (size_t i = block; i < block + 512; ++i) {
+          sum += static_cast<unsigned char>(bad[i]);
+        }
+        std::snprintf(bad.data() + block + 148, 8, "%06o", sum);
+      }
+      const absl::Status status = ReadTar(bad).status;
+      errors += status.ok() ? 0 : 1;
+      ASSERT_TRUE(status.ok() || absl::IsDataLoss(status) || absl::IsInvalidArgument(status) ||
+                  absl::IsResourceExhausted(status))
+          << at << status;
+    }
+  }
+  EXPECT_GT(errors, 500u);
+  EXPECT_LT(errors, tar.size());
 }
 
 }  // namespace

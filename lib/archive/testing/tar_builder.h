@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -30,6 +31,7 @@ class TarBuilder {
     unsigned dev_major = 0;
     unsigned dev_minor = 0;
     std::map<std::string, std::string> pax = {};  // records of an extended header in front
+    std::function<void(char*)> edit = {};         // changes the header before its checksum is made
   };
 
   TarBuilder& Add(const Entry& entry) {
@@ -91,6 +93,9 @@ class TarBuilder {
                 8);
     Number(block + 329, 8, entry.dev_major);
     Number(block + 337, 8, entry.dev_minor);
+    if (entry.edit) {
+      entry.edit(block);
+    }
     std::memset(block + 148, ' ', 8);
     unsigned sum = 0;
     for (const char c : block) {
@@ -103,6 +108,10 @@ class TarBuilder {
     bytes_ += content;
     bytes_.append((512 - content.size() % 512) % 512, '\0');
   }
+
+  std::string bytes_;
+
+ public:
   // Octal, or GNU's base 256 where that is too short.
   static void Number(char* field, size_t size, uint64_t value) {
     if (value >> (3 * (size - 1)) == 0) {
@@ -119,8 +128,6 @@ class TarBuilder {
     }
     field[0] = static_cast<char>(0x80);
   }
-
-  std::string bytes_;
 };
 
 // One gzip member.
