@@ -3,7 +3,7 @@
 
 #include "absl/strings/str_join.h"
 
-#include "lib/base/id.h"
+#include "lib/base/boot_id.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/image/image_catalog.h"

@@ -15,6 +15,7 @@
 #include "lib/base/file.h"
 #include "lib/base/id.h"
 #include "lib/base/log.h"
+#include "lib/base/remove_tree.h"
 #include "lib/base/status.h"
 
 namespace berth::image {
