@@ -290,8 +290,8 @@ def test_http2(scratch, registry):
 
 # Large layers
 
-def large(name, mebibytes):
-    return oci.Layer([oci.file("large", catalog.noise(name, mebibytes << 10))], compression="")
+def large(name, mebibytes, compression=""):
+    return oci.Layer([oci.file("large", catalog.noise(name, mebibytes << 10))], compression)
 
 
 def blob_ranges(fault_registry, layer):
@@ -343,15 +343,17 @@ def test_a_large_layer_from_debians_registry(scratch, tmp_path):
         same_file(daemon, layer, catalog.noise("debian", 20 << 10))
 
 
-def test_eight_large_layers_at_once_stay_within_the_memory_that_is_promised(scratch, fault_registry):
-    layers = [large(f"memory{n}", 17) for n in range(8)]
+@pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
+def test_eight_large_layers_at_once_stay_within_the_memory_that_is_promised(scratch, fault_registry, compression):
+    layers = [large(f"memory{n}", 17, compression) for n in range(8)]
     reference = fault_registry.serve("large/memory", oci.Image(layers))
     daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True))
 
     def status(key):
         with open(f"/proc/{daemon.pid}/status", encoding="ascii") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith(key)) << 10
-    write(f"/proc/{daemon.pid}/clear_refs", "5")
+    with open(f"/proc/{daemon.pid}/clear_refs", "w", encoding="ascii") as reset:
+        reset.write("5")    # VmHWM begins anew
     idle = status("VmRSS")
     assert daemon.pull(reference)
     grown = status("VmHWM") - idle
