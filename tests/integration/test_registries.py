@@ -322,6 +322,32 @@ def test_a_large_layer_of_a_server_without_ranges_comes_in_one_answer(any_daemon
     same_file(any_daemon, layer, catalog.noise("whole", 20 << 10))
 
 
+def test_ranges_follow_redirects_without_the_credentials(scratch, fault_registry):
+    layer = large("elsewhere", 20)
+    with faults.FaultRegistry() as elsewhere:
+        elsewhere.repository("large/store").add(oci.Image([layer]))
+        reference = fault_registry.serve("large/store", oci.Image([layer]), faults.basic("node", "store-word"),
+                                         faults.on("blobs", faults.redirect_to(f"http://{elsewhere.host}")))
+        daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True))
+        assert daemon.pull(reference, auth=pb.AuthConfig(username="node", password="store-word"))
+        asked_there = elsewhere.blob_requests(oci.digest(layer.blob()))
+        assert len(asked_there) == 11 and all("range" in r["headers"] for r in asked_there)
+        assert not any("authorization" in r["headers"] for r in elsewhere.requests)
+        same_file(daemon, layer, catalog.noise("elsewhere", 20 << 10))
+        assert_silent(daemon, "store-word", basic("node", "store-word"))
+
+
+def test_a_caller_that_goes_away_ends_all_connections_of_a_layer(any_daemon, fault_registry):
+    layer = large("gone", 60)
+    reference = fault_registry.serve("large/gone", oci.Image([layer]), faults.on("blobs", faults.delayed(0.5)))
+    assert refused(any_daemon, reference, timeout=2).code() == Code.DEADLINE_EXCEEDED
+    time.sleep(1)
+    asked_by_then = len(blob_ranges(fault_registry, layer))
+    assert 1 < asked_by_then < 30
+    time.sleep(2)
+    assert len(blob_ranges(fault_registry, layer)) == asked_by_then
+
+
 def test_a_large_layer_over_one_connection_where_that_is_configured(scratch, fault_registry):
     layer = large("one", 20)
     daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True),
