@@ -148,7 +148,8 @@ def test_each_form_of_the_cris_credentials(scratch, form):
         else:
             scopes = [r["fields"]["scope"] for r in locked.tokens.requests]
             assert scopes == [["repository:docker.io/library/busybox:pull"]], "one token for all of a pull"
-        assert_silent(daemon, "identity-of-reader", fields.get("registry_token", "no such thing"))
+        assert locked.tokens.issued
+        assert_silent(daemon, "identity-of-reader", *locked.tokens.issued)
 
 
 def test_refused_credentials_are_not_dropped_for_a_public_image(scratch):
@@ -160,7 +161,7 @@ def test_refused_credentials_are_not_dropped_for_a_public_image(scratch):
         forget(daemon, BUSYBOX)
         error = refused(daemon, BUSYBOX, auth=pb.AuthConfig(username=server.USER, password="wrong-word"))
         assert error.code() == Code.UNAUTHENTICATED
-        assert_silent(daemon, "wrong-word", basic(password="wrong-word"))
+        assert_silent(daemon, "wrong-word", basic(password="wrong-word"), *locked.tokens.issued)
 
 
 def test_tokens_that_expire_in_the_middle_of_a_pull_are_replaced(any_daemon, fault_registry):
