@@ -42,7 +42,7 @@ void VisitImage(Visitor& v, C& image) {
   v.Text("policy", image.policy, kOptionalPath);
   v.Texts("pinned", image.pinned, kAnyText);
   v.Number("max_parallel_downloads", image.max_parallel_downloads, 1, 128);
-  v.Number("connections_per_layer", image.connections_per_layer, 1, 8);
+  v.Number("connections_per_layer", image.connections_per_layer, 1, 5);
   v.Time("pull_progress_timeout", image.pull_progress_timeout);
 }
 

@@ -27,7 +27,7 @@ class RangeWindow;
 
 class BlobFetcher {
  public:
-  static constexpr int kMaxExtra = 8;
+  static constexpr int kMaxExtra = 4;
 
   BlobFetcher(Requester& requester, const RegistryOptions& options)
       : requester_(requester), options_(options) {}

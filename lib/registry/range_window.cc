@@ -45,7 +45,9 @@ void RangeWindow::Append(Stretch& stretch, std::span<const char> bytes) {
   std::copy(bytes.begin(), bytes.end(), stretch.bytes.get() + stretch.filled);
   base::MutexLock lock(mu_);
   stretch.filled += bytes.size();
-  changed_.SignalAll();
+  if (open_.front().get() == &stretch) {  // nobody waits for the others yet
+    changed_.SignalAll();
+  }
 }
 
 void RangeWindow::End(Stretch& stretch, absl::Status status) {

@@ -1,6 +1,7 @@
 // RegistryClient against Debian's docker-registry, filled by skopeo: TLS, basic authentication, an
 // index of two platforms.
 #include <cstdint>
+#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -231,6 +232,15 @@ TEST_F(DockerRegistryTest, TlsWithCertsDir) {
   ASSERT_TRUE(base::WriteFile(certs + "/" + host_ + "/ca.crt", *ca, 0644).ok());
   const auto trusted = Resolve(host_ + "/team/app:v1", reader_);
   EXPECT_TRUE(trusted.ok()) << trusted.status();
+
+  // The second directory serves hosts that the first has nothing for; an empty one is something.
+  ASSERT_TRUE(base::MakeDirs(scratch_ / "docker.d").ok());
+  ASSERT_EQ(std::rename((certs + "/" + host_).c_str(), (scratch_ / ("docker.d/" + host_)).c_str()),
+            0);
+  const auto second = Resolve(host_ + "/team/app:v1", reader_);
+  EXPECT_TRUE(second.ok()) << second.status();
+  ASSERT_TRUE(base::MakeDirs(certs + "/" + host_).ok());
+  EXPECT_FALSE(Resolve(host_ + "/team/app:v1", reader_).ok());
 
   ASSERT_TRUE(base::WriteFile(certs + "/" + host_ + "/me.cert", *ca, 0644).ok());
   const absl::Status no_key = Resolve(host_ + "/team/app:v1", reader_).status();

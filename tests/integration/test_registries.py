@@ -148,7 +148,8 @@ def test_each_form_of_the_cris_credentials(scratch, form):
         else:
             scopes = [r["fields"]["scope"] for r in locked.tokens.requests]
             assert scopes == [["repository:docker.io/library/busybox:pull"]], "one token for all of a pull"
-        assert_silent(daemon, "identity-of-reader", fields.get("registry_token", "no such thing"))
+        assert locked.tokens.issued
+        assert_silent(daemon, "identity-of-reader", *locked.tokens.issued)
 
 
 def test_refused_credentials_are_not_dropped_for_a_public_image(scratch):
@@ -160,7 +161,7 @@ def test_refused_credentials_are_not_dropped_for_a_public_image(scratch):
         forget(daemon, BUSYBOX)
         error = refused(daemon, BUSYBOX, auth=pb.AuthConfig(username=server.USER, password="wrong-word"))
         assert error.code() == Code.UNAUTHENTICATED
-        assert_silent(daemon, "wrong-word", basic(password="wrong-word"))
+        assert_silent(daemon, "wrong-word", basic(password="wrong-word"), *locked.tokens.issued)
 
 
 def test_tokens_that_expire_in_the_middle_of_a_pull_are_replaced(any_daemon, fault_registry):
@@ -290,8 +291,8 @@ def test_http2(scratch, registry):
 
 # Large layers
 
-def large(name, mebibytes):
-    return oci.Layer([oci.file("large", catalog.noise(name, mebibytes << 10))], compression="")
+def large(name, mebibytes, compression=""):
+    return oci.Layer([oci.file("large", catalog.noise(name, mebibytes << 10))], compression)
 
 
 def blob_ranges(fault_registry, layer):
@@ -322,6 +323,32 @@ def test_a_large_layer_of_a_server_without_ranges_comes_in_one_answer(any_daemon
     same_file(any_daemon, layer, catalog.noise("whole", 20 << 10))
 
 
+def test_ranges_follow_redirects_without_the_credentials(scratch, fault_registry):
+    layer = large("elsewhere", 20)
+    with faults.FaultRegistry() as elsewhere:
+        elsewhere.repository("large/store").add(oci.Image([layer]))
+        reference = fault_registry.serve("large/store", oci.Image([layer]), faults.basic("node", "store-word"),
+                                         faults.on("blobs", faults.redirect_to(f"http://{elsewhere.host}")))
+        daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True))
+        assert daemon.pull(reference, auth=pb.AuthConfig(username="node", password="store-word"))
+        asked_there = elsewhere.blob_requests(oci.digest(layer.blob()))
+        assert len(asked_there) == 11 and all("range" in r["headers"] for r in asked_there)
+        assert not any("authorization" in r["headers"] for r in elsewhere.requests)
+        same_file(daemon, layer, catalog.noise("elsewhere", 20 << 10))
+        assert_silent(daemon, "store-word", basic("node", "store-word"))
+
+
+def test_a_caller_that_goes_away_ends_all_connections_of_a_layer(any_daemon, fault_registry):
+    layer = large("gone", 60)
+    reference = fault_registry.serve("large/gone", oci.Image([layer]), faults.on("blobs", faults.delayed(0.5)))
+    assert refused(any_daemon, reference, timeout=2).code() == Code.DEADLINE_EXCEEDED
+    time.sleep(1)
+    asked_by_then = len(blob_ranges(fault_registry, layer))
+    assert 1 < asked_by_then < 30
+    time.sleep(2)
+    assert len(blob_ranges(fault_registry, layer)) == asked_by_then
+
+
 def test_a_large_layer_over_one_connection_where_that_is_configured(scratch, fault_registry):
     layer = large("one", 20)
     daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True),
@@ -343,15 +370,17 @@ def test_a_large_layer_from_debians_registry(scratch, tmp_path):
         same_file(daemon, layer, catalog.noise("debian", 20 << 10))
 
 
-def test_eight_large_layers_at_once_stay_within_the_memory_that_is_promised(scratch, fault_registry):
-    layers = [large(f"memory{n}", 17) for n in range(8)]
+@pytest.mark.parametrize("compression", ["", "gzip", "zstd"])
+def test_eight_large_layers_at_once_stay_within_the_memory_that_is_promised(scratch, fault_registry, compression):
+    layers = [large(f"memory{n}", 17, compression) for n in range(8)]
     reference = fault_registry.serve("large/memory", oci.Image(layers))
     daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True))
 
     def status(key):
         with open(f"/proc/{daemon.pid}/status", encoding="ascii") as lines:
             return next(int(line.split()[1]) for line in lines if line.startswith(key)) << 10
-    write(f"/proc/{daemon.pid}/clear_refs", "5")
+    with open(f"/proc/{daemon.pid}/clear_refs", "w", encoding="ascii") as reset:
+        reset.write("5")    # VmHWM begins anew
     idle = status("VmRSS")
     assert daemon.pull(reference)
     grown = status("VmHWM") - idle

@@ -28,7 +28,7 @@ class TokenServer:
         """tls: (certificate, key) to serve HTTPS with."""
         self.certificate, self.key = keys.signing_certificate(folder)
         self.user, self.password, self.anonymous = user, password, anonymous
-        self.requests = []
+        self.requests, self.issued = [], []    # issued: the tokens
         self.identity = ""    # a refresh token that is as good as user and password
         self.lifetime = 300
         self.field = "token"
@@ -66,7 +66,8 @@ class TokenServer:
         signature = subprocess.run(["openssl", "dgst", "-sha256", "-sign", self.key],
                                    input=text.encode(), check=True,
                                    stdout=subprocess.PIPE).stdout
-        return f"{text}.{_base64(signature)}"
+        self.issued.append(f"{text}.{_base64(signature)}")
+        return self.issued[-1]
 
     def _handler(self):
         owner = self
