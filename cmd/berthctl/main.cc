@@ -1,7 +1,8 @@
 // berthctl: what an administrator asks of the berthd on this node. A thin client of its socket.
 //
 // Exit codes: 0; 1: it did not work; 2: wrong usage; `run`: the container's own, or 125 when it
-// could not be run.
+// could not be run; `check`: 1 for problems that are there (still), 2 when it could not be made;
+// `wipe`: 2 when it did not work.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -14,6 +15,7 @@
 #include "cmd/berthctl/interrupt.h"
 #include "cmd/berthctl/node_commands.h"
 #include "cmd/berthctl/run_command.h"
+#include "cmd/berthctl/store_commands.h"
 
 namespace berth::berthctl {
 namespace {
@@ -54,7 +56,61 @@ struct Arguments {
   std::string import_path;
   std::vector<std::string> import_names;
   bool json = false;
+  ExportArguments exports;
+  CheckArguments check;
+  WipeArguments wipe;
 };
+
+int CheckAndReport(const Arguments& arguments) {
+  const absl::StatusOr<v1::CheckResponse> report = Check(arguments.socket, arguments.check);
+  if (!report.ok()) {
+    return Fail(report.status(), 2);
+  }
+  const int printed = Print(arguments.json ? CheckJson(*report) : CheckText(*report));
+  return printed != 0 ? 2 : report->left() > 0 ? 1 : 0;
+}
+
+// For the commands that the berthd program carries out.
+void DefineRoot(CLI::App* command, RootArguments& root) {
+  const std::string group = "Where no berthd runs (as berthd takes them)";
+  command->add_option("--config", root.config, "Configuration file")
+      ->type_name("FILE")
+      ->group(group);
+  command->add_option("--config-dir", root.config_dir, "Drop-ins")->type_name("DIR")->group(group);
+  command->add_option("--root", root.root, "What survives a reboot")
+      ->type_name("DIR")
+      ->group(group);
+  command->add_option("--state", root.state, "What does not")->type_name("DIR")->group(group);
+}
+
+void DefineStore(CLI::App& app, Arguments& arguments) {
+  CLI::App* exports = app.add_subcommand(
+      "export", "Write images to an archive that `import` takes, with all names");
+  exports->add_option("images", arguments.exports.images, "Names or ids")
+      ->required()
+      ->type_name("");
+  exports->add_option("--output,-o", arguments.exports.output, "File, or - for standard output")
+      ->required()
+      ->type_name("FILE");
+  exports->add_option("--format", arguments.exports.format, "OCI layout or docker-archive")
+      ->check(CLI::IsMember({"oci", "docker"}))
+      ->type_name("oci|docker")
+      ->capture_default_str();
+  exports->add_flag("--compress", arguments.exports.compress, "Layers by gzip (oci)");
+  CLI::App* check = app.add_subcommand(
+      "check", "Compare the database with the disk; exit code 1 for problems, 2 for failure");
+  check->add_flag("--layers", arguments.check.layers, "Read the files of every layer, too");
+  check->add_flag("--repair", arguments.check.repair,
+                  "Forget damaged images, remove leftovers; nothing that a container uses");
+  check->add_flag("--json", arguments.json, "As JSON");
+  DefineRoot(check, arguments.check.root);
+  CLI::App* wipe = app.add_subcommand(
+      "wipe", "Remove stopped pods and containers and all they left; berthd must not run");
+  CLI::Option* images = wipe->add_flag("--images", arguments.wipe.images, "And all images");
+  wipe->add_flag("--all", arguments.wipe.all, "Everything; ends what runs")->excludes(images);
+  wipe->add_flag("--force", arguments.wipe.force, "Ask nothing");
+  DefineRoot(wipe, arguments.wipe.root);
+}
 
 void DefineRun(CLI::App& app, RunOptions& run) {
   CLI::App* command = app.add_subcommand(
@@ -95,6 +151,7 @@ int Main(int argc, char** argv) {
   CLI::App* status =
       app.add_subcommand("status", "Version, storage, counts, network and runtimes of the node");
   status->add_flag("--json", arguments.json, "As JSON");
+  DefineStore(app, arguments);
   app.add_subcommand("config", "The running daemon's effective configuration, as TOML");
   try {
     app.parse(argc, argv);
@@ -105,9 +162,19 @@ int Main(int argc, char** argv) {
   if (app.got_subcommand("run")) {
     return RunAndReport(arguments.socket, arguments.run);
   }
+  if (app.got_subcommand("check")) {
+    return CheckAndReport(arguments);
+  }
+  if (app.got_subcommand("wipe")) {
+    return Fail(Wipe(arguments.socket, arguments.wipe), 2);
+  }
   absl::StatusOr<std::unique_ptr<Client>> client = Client::Connect(arguments.socket);
   if (!client.ok()) {
     return Fail(client.status(), 1);
+  }
+  if (app.got_subcommand("export")) {
+    const absl::Status exported = Export(**client, arguments.exports);
+    return exported.ok() ? 0 : Fail(exported, 1);
   }
   if (app.got_subcommand(import)) {
     return Print(Import(**client, arguments.import_path, arguments.import_names));

@@ -1,6 +1,7 @@
 #include "cmd/berthctl/node_commands.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <stdlib.h>
 
 #include <cerrno>
@@ -36,6 +37,10 @@ absl::StatusOr<std::string> Import(Client& client, const std::string& path,
       text += "  " + name;
     }
     text += '\n';
+    if (image.skipped_platforms_size() > 0) {
+      text += fmt::format("  skipped, for other platforms: {}\n",
+                          fmt::join(image.skipped_platforms(), ", "));
+    }
   }
   return text;
 }

@@ -78,6 +78,22 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Create(const config::Config& config)
 
 Node::~Node() { loop_.Stop(); }
 
+check::CheckDeps Node::check_deps() {
+  return {.paths = paths_,
+          .images = *image_store_,
+          .records = *records_,
+          .mounter = mounter_,
+          .forget = [this](const std::set<int64_t>& layers,
+                           const std::set<std::string>& ids) -> absl::Status {
+            RETURN_IF_ERROR(images_->Condemn(layers).status());
+            for (const std::string& id : ids) {
+              RETURN_IF_ERROR(images_->Remove(id));
+            }
+            return absl::OkStatus();
+          },
+          .settle = [this] { images_->WaitIdle(); }};
+}
+
 absl::Status Node::OpenRoot() {
   RETURN_IF_ERROR(base::MakeDirs(paths_.root(), 0700));
   RETURN_IF_ERROR(base::MakeDirs(paths_.state(), 0700));

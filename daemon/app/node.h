@@ -16,6 +16,7 @@
 #include "lib/base/event_loop.h"
 #include "lib/base/process_runner.h"
 #include "lib/cgroup/pod_cgroups.h"
+#include "lib/check/store_check.h"
 #include "lib/cni/cni_invoker.h"
 #include "lib/cni/network_configs.h"
 #include "lib/cni/network_health.h"
@@ -63,6 +64,8 @@ class Node {
   const runtime::RuntimeHandlers& handlers() const { return *handlers_; }
   const cgroup::PodCgroups& cgroups() const { return *cgroups_; }
   events::EventBus& events() { return events_; }
+  // For a check beside the running daemon.
+  check::CheckDeps check_deps();
 
  private:
   explicit Node(const config::Config& config) : paths_(config.root, config.state) {}

@@ -49,6 +49,14 @@ bool HolderIsGone(int fd) {
   return absl::SimpleAtoi(text, &pid) && pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH;
 }
 
+// Whether the open file is still what the path names: `berthctl wipe` removes it.
+bool IsStillAt(int fd, const std::string& path) {
+  struct stat held;
+  struct stat there;
+  return ::fstat(fd, &held) == 0 && ::stat(path.c_str(), &there) == 0 &&
+         held.st_dev == there.st_dev && held.st_ino == there.st_ino;
+}
+
 }  // namespace
 
 absl::StatusOr<RootLock> RootLock::Take(const std::string& path, const std::string& state) {
@@ -62,6 +70,9 @@ absl::StatusOr<RootLock> RootLock::Take(const std::string& path, const std::stri
         fmt::format("lock '{}': another berthd uses this root (pid {}); stop it, or give this one "
                     "another --root and --state",
                     path, holder.empty() ? "unknown" : holder));
+  }
+  if (!IsStillAt(fd.get(), path)) {
+    return Take(path, state);
   }
   const std::string pid = std::to_string(::getpid());
   if (::ftruncate(fd.get(), 0) != 0) {

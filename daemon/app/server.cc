@@ -34,10 +34,10 @@ struct Server::Parts {
       : runtime({node.sandboxes(), node.containers(), node.images(), node.stats(),
                  node.network_health(), node.handlers(), node.paths(), node.cgroups().driver(),
                  node.events(), streams, config::ToToml(config)}),
-        images(node.images(), node.paths().root()),
-        admin({node.sandboxes(), node.containers(), node.images(), node.networks(),
+        images(node.images(), node.containers(), node.stats(), node.paths().root()),
+        admin({node.sandboxes(), node.containers(), node.images(), node.stats(), node.networks(),
                node.network_health(), node.handlers(), node.cgroups(), node.paths(),
-               config.api.listen, config::ToToml(config)}),
+               node.check_deps(), config.api.listen, config::ToToml(config)}),
         events(node.events()) {}
 
   cri::RuntimeService runtime;

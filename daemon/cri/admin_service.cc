@@ -10,7 +10,6 @@
 #include "daemon/cri/fields.h"
 #include "daemon/cri/text.h"
 #include "lib/base/status.h"
-#include "lib/snapshot/overlay_snapshotter.h"
 
 namespace berth::cri {
 
@@ -30,11 +29,14 @@ absl::Status AdminService::ImportImages(const base::OpContext& ctx,
     RETURN_IF_ERROR(CheckName("names", name, kMaxImageNameBytes));
   }
   ASSIGN_OR_RETURN(
-      const std::vector<std::string> ids,
+      const auto imported,
       deps_.images.Import(ctx, request.path(), {request.names().begin(), request.names().end()}));
-  for (const std::string& id : ids) {
+  for (const auto& [id, skipped] : imported) {
     admin::ImportedImage& image = *response.add_images();
     image.set_id(id);
+    for (const std::string& platform : skipped) {
+      image.add_skipped_platforms(ToUtf8(platform));
+    }
     // Somebody may have removed it by now.
     if (const auto record = deps_.images.Find(id); record.ok()) {
       image.mutable_names()->Assign((*record)->repo_tags.begin(), (*record)->repo_tags.end());
@@ -52,16 +54,11 @@ grpc::Status AdminService::Import(grpc::ServerContext* context, const admin::Imp
   return call.End(ImportImages(call.context(), *request, *response));
 }
 
-absl::Status AdminService::ShowStorage(const base::OpContext& ctx, admin::StorageStatus& storage) {
+void AdminService::ShowStorage(admin::StorageStatus& storage) {
   const image::FsUsage images = deps_.images.Usage();
-  const absl::StatusOr<snapshot::Usage> writable =
-      snapshot::OverlaySnapshotter::MeasureTree(ctx, deps_.paths.ContainersRoot());
-  if (!writable.ok() && !absl::IsNotFound(writable.status())) {
-    return writable.status();
-  }
-  storage.set_used_bytes(images.bytes + (writable.ok() ? writable->bytes : 0));
-  storage.set_used_inodes(images.inodes + (writable.ok() ? writable->inodes : 0));
-  return absl::OkStatus();
+  const snapshot::Usage writable = deps_.stats.WritableLayers(deps_.containers.List());
+  storage.set_used_bytes(images.bytes + writable.bytes);
+  storage.set_used_inodes(images.inodes + writable.inodes);
 }
 
 void AdminService::ShowCounts(admin::CountStatus& counts) {
@@ -133,7 +130,8 @@ grpc::Status AdminService::NodeStatus(grpc::ServerContext* context, const admin:
   response->mutable_cgroup()->set_driver(std::string(cgroup::DriverName(deps_.cgroups.driver())));
   response->mutable_cgroup()->set_version(
       deps_.cgroups.hierarchy().version() == cgroup::Version::kV2 ? 2 : 1);
-  return call.End(ShowStorage(call.context(), *response->mutable_storage()));
+  ShowStorage(*response->mutable_storage());
+  return call.End(absl::OkStatus());
 }
 
 grpc::Status AdminService::EffectiveConfig(grpc::ServerContext* context,

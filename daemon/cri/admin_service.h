@@ -1,5 +1,5 @@
 // AdminService: what berthctl asks beyond the CRI (proto/berth/v1/admin.proto), on the same socket.
-// Threads: thread-safe; Import blocks for as long as the archive takes. Ownership: borrows
+// Threads: thread-safe; Import, Export and Check block for as long as the disk takes. Ownership: borrows
 // everything in AdminServiceDeps.
 #pragma once
 
@@ -12,12 +12,14 @@
 #include "berth/v1/admin.grpc.pb.h"
 #include "lib/base/op_context.h"
 #include "lib/cgroup/pod_cgroups.h"
+#include "lib/check/store_check.h"
 #include "lib/cni/network_configs.h"
 #include "lib/cni/network_health.h"
 #include "lib/container/container_service.h"
 #include "lib/image/image_service.h"
 #include "lib/runtime/runtime_handlers.h"
 #include "lib/sandbox/sandbox_service.h"
+#include "lib/stats/stats_service.h"
 #include "lib/store/paths.h"
 
 namespace berth::cri {
@@ -28,11 +30,13 @@ struct AdminServiceDeps {
   sandbox::SandboxService& sandboxes;
   container::ContainerService& containers;
   image::ImageService& images;
+  stats::StatsService& stats;
   cni::NetworkConfigs& networks;
   cni::NetworkHealth& network_health;
   const runtime::RuntimeHandlers& handlers;
   const cgroup::PodCgroups& cgroups;
   const store::Paths& paths;
+  check::CheckDeps check;
   std::string listen;       // the address served
   std::string config_toml;  // in force
 };
@@ -43,6 +47,11 @@ class AdminService final : public admin::Admin::Service {
 
   grpc::Status Import(grpc::ServerContext* context, const admin::ImportRequest* request,
                       admin::ImportResponse* response) override;
+  // store_rpc.cc
+  grpc::Status Export(grpc::ServerContext* context, const admin::ExportRequest* request,
+                      grpc::ServerWriter<admin::ExportPart>* writer) override;
+  grpc::Status Check(grpc::ServerContext* context, const admin::CheckRequest* request,
+                     admin::CheckResponse* response) override;
   grpc::Status NodeStatus(grpc::ServerContext* context, const admin::NodeStatusRequest* request,
                           admin::NodeStatusResponse* response) override;
   grpc::Status EffectiveConfig(grpc::ServerContext* context,
@@ -52,7 +61,7 @@ class AdminService final : public admin::Admin::Service {
  private:
   absl::Status ImportImages(const base::OpContext& ctx, const admin::ImportRequest& request,
                             admin::ImportResponse& response);
-  absl::Status ShowStorage(const base::OpContext& ctx, admin::StorageStatus& storage);
+  void ShowStorage(admin::StorageStatus& storage);
   void ShowCounts(admin::CountStatus& counts);
   void ShowNetwork(const base::OpContext& ctx, admin::NetworkStatus& network);
   void ShowHandlers(admin::NodeStatusResponse& response);

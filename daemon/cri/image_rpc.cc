@@ -104,7 +104,9 @@ grpc::Status ImageService::ImageFsInfo(grpc::ServerContext* context, const api::
   // Writable layers lie on the same file system, and the kubelet takes two names of it for two file
   // systems.
   *response->add_image_filesystems() = RenderUsage(images_.Usage(), storage_path_, now_ns);
-  *response->add_container_filesystems() = response->image_filesystems(0);
+  const snapshot::Usage writable = stats_.WritableLayers(containers_.List());
+  *response->add_container_filesystems() =
+      RenderUsage({writable.bytes, writable.inodes}, storage_path_, now_ns);
   return call.End(absl::OkStatus());
 }
 

@@ -1,6 +1,6 @@
 // ImageService: the CRI's image service. Each RPC is parse, call, render (image_rpc.cc); lib/image
 // does the work. Threads: thread-safe; PullImage blocks for as long as its request may. Ownership:
-// borrows lib/image's service. Source: CRI v1 ImageService.
+// borrows the services of lib. Source: CRI v1 ImageService.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,9 @@
 
 #include "daemon/cri/cri_api.h"
 #include "lib/base/op_context.h"
+#include "lib/container/container_service.h"
 #include "lib/image/image_service.h"
+#include "lib/stats/stats_service.h"
 #include "runtime/v1/api.grpc.pb.h"
 
 namespace berth::cri {
@@ -20,8 +22,12 @@ namespace berth::cri {
 class ImageService final : public api::ImageService::Service {
  public:
   // `storage_path`: directory on the file system of layers and writable layers.
-  ImageService(image::ImageService& images, std::string storage_path)
-      : images_(images), storage_path_(std::move(storage_path)) {}
+  ImageService(image::ImageService& images, container::ContainerService& containers,
+               stats::StatsService& stats, std::string storage_path)
+      : images_(images),
+        containers_(containers),
+        stats_(stats),
+        storage_path_(std::move(storage_path)) {}
 
   grpc::Status ListImages(grpc::ServerContext* context, const api::ListImagesRequest* request,
                           api::ListImagesResponse* response) override;
@@ -46,6 +52,8 @@ class ImageService final : public api::ImageService::Service {
   absl::Status Remove(const api::RemoveImageRequest& request);
 
   image::ImageService& images_;
+  container::ContainerService& containers_;
+  stats::StatsService& stats_;
   const std::string storage_path_;
 };
 

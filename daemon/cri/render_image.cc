@@ -4,6 +4,7 @@
 
 #include "fmt/format.h"
 
+#include "daemon/cri/text.h"
 #include "lib/oci/image.h"
 
 namespace berth::cri {
@@ -30,16 +31,28 @@ api::Image RenderImage(const model::ImageRecord& record) {
   result.mutable_repo_tags()->Assign(record.repo_tags.begin(), record.repo_tags.end());
   result.mutable_repo_digests()->Assign(record.repo_digests.begin(), record.repo_digests.end());
   result.set_size(record.size_bytes);
-  // It was parsed before it was stored; a record that is unreadable now still is an image to list.
-  if (const auto config = oci::ParseImageConfig(record.config); config.ok()) {
-    RenderUser(config->user, result);
+  RenderUser(record.user, result);
+  if (!record.annotations.empty()) {
+    result.mutable_spec()->mutable_annotations()->insert(record.annotations.begin(),
+                                                         record.annotations.end());
   }
   result.set_pinned(record.pinned);
   return result;
 }
 
 std::string ImageInfo(const model::ImageRecord& record) {
-  return fmt::format(R"({{"imageSpec":{}}})", record.config.empty() ? "null" : record.config);
+  if (record.is_artifact) {
+    return R"({"labels":{},"imageSpec":null,"artifact":true})";
+  }
+  std::string labels;
+  if (const auto config = oci::ParseImageConfig(record.config); config.ok()) {
+    for (const auto& [key, value] : config->labels) {
+      labels +=
+          fmt::format("{}{}:{}", labels.empty() ? "" : ",", JsonString(key), JsonString(value));
+    }
+  }
+  return fmt::format(R"({{"labels":{{{}}},"imageSpec":{}}})", labels,
+                     record.config.empty() ? "null" : record.config);
 }
 
 api::FilesystemUsage RenderUsage(const image::FsUsage& usage, const std::string& directory,

@@ -12,8 +12,8 @@ namespace berth::cri {
 
 api::Image RenderImage(const model::ImageRecord& record);
 
-// Value of info["info"] in a verbose answer: JSON with imageSpec, the image's config as it was
-// pulled.
+// Value of info["info"] in a verbose answer: JSON as CRI-O has it: `labels` of the image, and
+// `imageSpec`, its config as it was pulled. Of an artifact, whose config may be anything: null.
 std::string ImageInfo(const model::ImageRecord& record);
 
 // `directory`: one on the file system that holds them.

@@ -65,8 +65,9 @@ model::ImageRecord Image(const std::string& user) {
   image.repo_tags = {"docker.io/library/nginx:1", "docker.io/library/nginx:latest"};
   image.repo_digests = {"docker.io/library/nginx@sha256:" + std::string(64, 'd')};
   image.size_bytes = 1234;
+  image.user = user;
   image.config = R"({"os":"linux","architecture":"amd64","config":{"User":")" + user +
-                 R"("},"rootfs":{"type":"layers","diff_ids":[]}})";
+                 R"(","Labels":{"a":"\"b\""}},"rootfs":{"type":"layers","diff_ids":[]}})";
   return image;
 }
 
@@ -263,7 +264,16 @@ TEST(RenderImageTest, NamesSizeAndInfo) {
   EXPECT_EQ(image.repo_digests_size(), 1);
   EXPECT_EQ(image.size(), 1234u);
   EXPECT_TRUE(image.pinned());
-  EXPECT_EQ(nlohmann::json::parse(ImageInfo(record))["imageSpec"]["config"]["User"], "www");
+  EXPECT_FALSE(image.has_spec());
+  const auto info = nlohmann::json::parse(ImageInfo(record));
+  EXPECT_EQ(info["imageSpec"]["config"]["User"], "www");
+  EXPECT_EQ(info["labels"], (nlohmann::json{{"a", "\"b\""}}));
+  record.annotations = {{"key", "value"}};
+  EXPECT_EQ(RenderImage(record).spec().annotations().at("key"), "value");
+  // The config of an artifact may be anything.
+  record.is_artifact = true;
+  record.config = "no JSON";
+  EXPECT_TRUE(nlohmann::json::parse(ImageInfo(record))["imageSpec"].is_null());
   const api::FilesystemUsage usage = RenderUsage({.bytes = 7, .inodes = 8}, "/r", 9);
   EXPECT_EQ(usage.timestamp(), 9);
   EXPECT_EQ(usage.fs_id().mountpoint(), "/r");

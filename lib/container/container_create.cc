@@ -83,6 +83,12 @@ absl::StatusOr<model::ContainerId> ContainerService::CreateNamed(
     lease = deps_.images.Use(container->record()->spec.image);
     status = lease.status();
   }
+  if (status.ok() && lease->image().is_artifact) {
+    status = absl::InvalidArgumentError(
+        fmt::format("'{}' is an OCI artifact, which has no root file system to run in; mount it as "
+                    "an image volume (Mount.image)",
+                    container->record()->spec.image));
+  }
   absl::StatusOr<VolumeLeases> volumes;
   if (status.ok()) {
     volumes = LeaseVolumes(deps_.images, container->record()->spec.mounts);

@@ -13,6 +13,7 @@
 
 #include "lib/base/beneath.h"
 #include "lib/base/status.h"
+#include "lib/image/artifact.h"
 #include "lib/oci/json.h"
 #include "lib/oci/sha256.h"
 
@@ -72,24 +73,29 @@ absl::StatusOr<base::UniqueFd> OpenRegular(const Dir& dir, const std::string& pa
   return fd;
 }
 
-// A layer in a file. `digest`: what the file must be, where that is known.
+// Gives a file. `digest`: what it must be, where that is known.
+std::function<absl::Status(const base::OpContext&, const ByteSink&)> FileSource(
+    const Dir& dir, const std::string& path, const std::optional<oci::Digest>& digest) {
+  return [dir, path, digest](const base::OpContext& ctx, const ByteSink& sink) -> absl::Status {
+    ASSIGN_OR_RETURN(const base::UniqueFd fd, OpenRegular(dir, path));
+    oci::Hasher hash(digest.has_value() ? digest->algorithm() : oci::DigestAlgorithm::kSha256);
+    RETURN_IF_ERROR(Stream(ctx, fd.get(), path, [&](std::span<const char> piece) {
+      hash.Update(piece);
+      return sink(piece);
+    }));
+    if (digest.has_value() && hash.Finish() != *digest) {
+      return absl::DataLossError(
+          fmt::format("blob '{}' has other content than its name says", digest->ToString()));
+    }
+    return absl::OkStatus();
+  };
+}
+
 LayerSource FileLayer(const Dir& dir, const std::string& path, const oci::Digest& diff_id,
                       const std::optional<oci::Digest>& digest) {
-  return {
-      diff_id, digest.has_value() ? digest->ToString() : diff_id.ToString(),
-      [dir, path, digest](const base::OpContext& ctx, const ByteSink& sink) -> absl::Status {
-        ASSIGN_OR_RETURN(const base::UniqueFd fd, OpenRegular(dir, path));
-        oci::Hasher hash(digest.has_value() ? digest->algorithm() : oci::DigestAlgorithm::kSha256);
-        RETURN_IF_ERROR(Stream(ctx, fd.get(), path, [&](std::span<const char> piece) {
-          hash.Update(piece);
-          return sink(piece);
-        }));
-        if (digest.has_value() && hash.Finish() != *digest) {
-          return absl::DataLossError(
-              fmt::format("blob '{}' has other content than its name says", digest->ToString()));
-        }
-        return absl::OkStatus();
-      }};
+  return {.diff_id = diff_id,
+          .name = digest.has_value() ? digest->ToString() : diff_id.ToString(),
+          .fetch = FileSource(dir, path, digest)};
 }
 
 void Name(const std::vector<oci::Reference>& names, const std::vector<oci::Digest>& digests,
@@ -184,30 +190,73 @@ absl::StatusOr<ImageContent> ReadDockerImage(const Dir& dir, const DockerEntry& 
 // The entry's image for `platform`: its manifest, and the digests it is known by.
 struct Chosen {
   oci::ImageManifest manifest;
+  std::string bytes;
   std::vector<oci::Digest> digests;
+  std::vector<std::string> skipped;
 };
+
+// The platforms of an index beside the chosen one. Attestations call theirs unknown.
+std::vector<std::string> OtherPlatforms(const oci::ImageIndex& index,
+                                        const oci::Descriptor& chosen) {
+  std::vector<std::string> others;
+  for (const oci::Descriptor& entry : index.manifests) {
+    if (entry.digest != chosen.digest && entry.platform.has_value() &&
+        entry.platform->os != "unknown") {
+      others.push_back(entry.platform->ToString());
+    }
+  }
+  return others;
+}
+
 absl::StatusOr<Chosen> ChooseManifest(const Dir& dir, const oci::Descriptor& entry,
                                       const oci::Platform& platform) {
   ASSIGN_OR_RETURN(const std::string bytes, ReadBlob(dir, entry, oci::kMaxManifestBytes));
   ASSIGN_OR_RETURN(auto document, oci::ParseManifest(bytes, entry.media_type));
   if (auto* manifest = std::get_if<oci::ImageManifest>(&document)) {
-    return Chosen{std::move(*manifest), {entry.digest}};
+    return Chosen{std::move(*manifest), bytes, {entry.digest}, {}};
   }
-  ASSIGN_OR_RETURN(const oci::Descriptor inner,
-                   oci::SelectPlatform(std::get<oci::ImageIndex>(document), platform));
+  const auto& index = std::get<oci::ImageIndex>(document);
+  ASSIGN_OR_RETURN(const oci::Descriptor inner, oci::SelectPlatform(index, platform));
+  const std::vector<std::string> skipped = OtherPlatforms(index, inner);
   ASSIGN_OR_RETURN(const std::string inner_bytes, ReadBlob(dir, inner, oci::kMaxManifestBytes));
   ASSIGN_OR_RETURN(document, oci::ParseManifest(inner_bytes, inner.media_type));
   if (auto* manifest = std::get_if<oci::ImageManifest>(&document)) {
-    return Chosen{std::move(*manifest), {entry.digest, inner.digest}};
+    return Chosen{std::move(*manifest), inner_bytes, {entry.digest, inner.digest}, skipped};
   }
   return absl::InvalidArgumentError(
       fmt::format("'{}' is an index inside an index", inner.digest.ToString()));
+}
+
+// Entries of one name are the platforms of one image.
+absl::StatusOr<Chosen> ChooseOfName(const Dir& dir, const oci::ImageIndex& entries,
+                                    const oci::Platform& platform) {
+  oci::Descriptor entry = entries.manifests.front();
+  std::vector<std::string> skipped;
+  if (entries.manifests.size() > 1 || entry.platform.has_value()) {
+    ASSIGN_OR_RETURN(entry, oci::SelectPlatform(entries, platform));
+    skipped = OtherPlatforms(entries, entry);
+  }
+  ASSIGN_OR_RETURN(Chosen chosen, ChooseManifest(dir, entry, platform));
+  chosen.skipped.insert(chosen.skipped.end(), skipped.begin(), skipped.end());
+  return chosen;
 }
 
 absl::StatusOr<ImageContent> ReadOciImage(const Dir& dir, const Chosen& chosen) {
   ImageContent content;
   ASSIGN_OR_RETURN(content.config_bytes,
                    ReadBlob(dir, chosen.manifest.config, oci::kMaxConfigBytes));
+  content.manifest_bytes = chosen.bytes;
+  content.skipped = chosen.skipped;
+  if (IsArtifact(chosen.manifest)) {
+    content.is_artifact = true;
+    content.id = oci::DigestOf(chosen.bytes).hex();
+    ASSIGN_OR_RETURN(const std::vector<ArtifactFile> files, ArtifactFiles(chosen.manifest));
+    for (const ArtifactFile& file : files) {
+      content.layers.push_back(
+          ArtifactLayer(file, FileSource(dir, BlobPath(file.blob.digest), file.blob.digest)));
+    }
+    return content;
+  }
   ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(content.config_bytes));
   RETURN_IF_ERROR(oci::CheckLayersMatch(chosen.manifest, config));
   content.id = oci::DigestOf(content.config_bytes).hex();
@@ -253,7 +302,6 @@ absl::StatusOr<std::vector<ImageContent>> ReadOciLayout(const Dir& dir,
   if (index == nullptr) {
     return absl::InvalidArgumentError("index.json is not an image index");
   }
-  // Entries of one name are the platforms of one image.
   std::map<std::string, oci::ImageIndex> by_name;
   for (const oci::Descriptor& entry : index->manifests) {
     by_name[NameOf(entry)].manifests.push_back(entry);
@@ -261,12 +309,10 @@ absl::StatusOr<std::vector<ImageContent>> ReadOciLayout(const Dir& dir,
   const absl::StatusOr<std::vector<DockerEntry>> docker = ReadDockerEntries(dir);
   std::vector<ImageContent> images;
   for (const auto& [name, entries] : by_name) {
-    oci::Descriptor entry = entries.manifests.front();
-    if (entries.manifests.size() > 1) {
-      ASSIGN_OR_RETURN(entry, oci::SelectPlatform(entries, platform));
-    }
-    ASSIGN_OR_RETURN(const Chosen chosen, ChooseManifest(dir, entry, platform));
-    ASSIGN_OR_RETURN(ImageContent content, ReadOciImage(dir, chosen));
+    absl::StatusOr<Chosen> chosen = ChooseOfName(dir, entries, platform);
+    RETURN_IF_ERROR(base::Annotate(
+        chosen.status(), name.empty() ? "image without a name" : fmt::format("image '{}'", name)));
+    ASSIGN_OR_RETURN(ImageContent content, ReadOciImage(dir, *chosen));
     absl::StatusOr<std::vector<oci::Reference>> own = names;
     if (names.empty()) {
       own = ParseNames(!name.empty() ? std::vector<std::string>{name}
@@ -277,7 +323,7 @@ absl::StatusOr<std::vector<ImageContent>> ReadOciLayout(const Dir& dir,
     if (own->empty()) {
       return NoName();
     }
-    Name(*own, chosen.digests, content);
+    Name(*own, chosen->digests, content);
     images.push_back(std::move(content));
   }
   return images;

@@ -8,8 +8,37 @@
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/image/implicit_dirs.h"
+#include "lib/oci/image.h"
 
 namespace berth::image {
+
+namespace {
+
+// All annotations of one image, keys and values; lists have them for every image.
+constexpr size_t kMaxAnnotationBytes = 64 << 10;
+
+std::map<std::string, std::string> AnnotationsOf(const std::string& image_id,
+                                                 const std::string& manifest) {
+  auto document = oci::ParseManifest(manifest, "");
+  auto* parsed = document.ok() ? std::get_if<oci::ImageManifest>(&*document) : nullptr;
+  if (parsed == nullptr) {
+    return {};
+  }
+  size_t bytes = 0;
+  for (const auto& [key, value] : parsed->annotations) {
+    bytes += key.size() + value.size();
+  }
+  if (bytes > kMaxAnnotationBytes) {
+    base::Log("image").warn(
+        "an image's annotations are too long to be shown, leaving them out image={} bytes={} "
+        "limit={}",
+        image_id, bytes, kMaxAnnotationBytes);
+    return {};
+  }
+  return std::move(parsed->annotations);
+}
+
+}  // namespace
 
 ImageCatalog::ImageCatalog(snapshot::OverlaySnapshotter& snapshotter, store::ImageStore& store,
                            LayerFiles& files, LayerPool& pool, std::vector<std::string> pinned,
@@ -40,7 +69,16 @@ absl::Status ImageCatalog::Reload() {
       unreferenced_.erase(number);
     }
   }
-  auto index = std::make_shared<const ImageIndex>(std::move(images), pinned_);
+  const auto describe = [&](model::ImageRecord& image) {
+    // It was parsed before it was stored; one that is unreadable now still is an image to list.
+    if (const auto config = oci::ParseImageConfig(image.config);
+        !image.is_artifact && config.ok()) {
+      image.user = config->user;
+    }
+    image.annotations = AnnotationsOf(image.id, store_.Manifest(image.id).value_or(""));
+  };
+  auto index =
+      std::make_shared<const ImageIndex>(std::move(images), pinned_, *this->index(), describe);
   base::MutexLock lock(mu_);
   index_ = std::move(index);
   usage_ = usage;
@@ -81,6 +119,8 @@ absl::StatusOr<std::string> ImageCatalog::AddClaimed(const base::OpContext& ctx,
   store::ImageStore::Publication publication;
   publication.image_id = content.id;
   publication.config = content.config_bytes;
+  publication.manifest = content.manifest_bytes;
+  publication.is_artifact = content.is_artifact;
   publication.created_ns = absl::ToUnixNanos(absl::Now());
   publication.repo_tags = content.repo_tags;
   publication.repo_digests = content.repo_digests;

@@ -65,6 +65,7 @@ class ImageCatalog {
   FsUsage Usage() const;
   absl::StatusOr<ImageLease> Use(const std::string& text);
   absl::Status Remove(const std::string& text);
+  absl::StatusOr<std::vector<std::string>> Condemn(const std::set<int64_t>& layers);
   void CollectGarbage();
   void SetLayersInUse(std::function<std::set<int64_t>()> in_use);
   void SetPinned(std::vector<std::string> patterns);

@@ -1,4 +1,5 @@
 // Imports of OCI layouts and docker-archives, as directories and as tar files. Needs root.
+#include "lib/base/status.h"
 #include "lib/image/testing/image_test.h"
 
 namespace berth::image {
@@ -56,7 +57,14 @@ class ImageImportTest : public ImageTest {
   }
   absl::StatusOr<std::vector<std::string>> Import(const std::string& path,
                                                   const std::vector<std::string>& names = {}) {
-    return images_->Import(base::OpContext::Background(), path, names);
+    ASSIGN_OR_RETURN(const auto imported,
+                     images_->Import(base::OpContext::Background(), path, names));
+    std::vector<std::string> ids;
+    for (const ImageService::Imported& image : imported) {
+      ids.push_back(image.id);
+      skipped_.insert(skipped_.end(), image.skipped.begin(), image.skipped.end());
+    }
+    return ids;
   }
   void Imports(const std::string& path, const FakeImage& image,
                const std::vector<std::string>& tags, const std::vector<std::string>& names = {}) {
@@ -81,6 +89,7 @@ class ImageImportTest : public ImageTest {
 
   const FakeImage image_ = MakeImage({Layer("base", "1"), Layer("top", "2")});
   int archives_ = 0;
+  std::vector<std::string> skipped_;  // platforms, of all imports
 };
 
 TEST_F(ImageImportTest, ROOT_OciLayouts) {
@@ -173,6 +182,68 @@ TEST_F(ImageImportTest, ROOT_ArchivesThatPointOutside) {
   ASSERT_EQ(
       ::symlink((dir_ + "/secret.json").c_str(), (path + "/" + image_.id() + ".json").c_str()), 0);
   Fails(path, absl::StatusCode::kNotFound, image_.id());
+}
+
+// Both images under one name, each for a platform of its own.
+TEST_F(ImageImportTest, ROOT_OfSeveralPlatformsTheNodesIsTaken) {
+  const FakeImage other = MakeImage({Layer("x", "y")});
+  const std::string named = R"("org.opencontainers.image.ref.name":"quay.io/team/app:v1")";
+  const auto entry = [&](const FakeImage& image, const std::string& platform) {
+    return fmt::format(
+        R"({{"mediaType":"{}","digest":"{}","size":{},"annotations":{{{}}},"platform":{{{}}}}})",
+        oci::kOciManifestType, image.digest(), image.manifest.size(), named, platform);
+  };
+  const std::string ours =
+      fmt::format(R"("os":"linux","architecture":"{}")", oci::ThisPlatform().architecture);
+  const std::string theirs = R"("os":"linux","architecture":"s390x")";
+  Files files = OciLayout(image_, named);
+  const auto index = [&](const std::string& entries) {
+    return fmt::format(R"({{"schemaVersion":2,"manifests":[{}]}})", entries);
+  };
+  files["index.json"] = index(entry(other, theirs));
+  files[BlobPath(other.manifest)] = other.manifest;
+  Fails(WriteDir(files), absl::StatusCode::kNotFound, "it has linux/s390x");
+  files["index.json"] = index(entry(other, theirs) + "," + entry(image_, ours));
+  Imports(WriteDir(files), image_, {"quay.io/team/app:v1"});
+  EXPECT_EQ(skipped_, std::vector<std::string>{"linux/s390x"});
+}
+
+TEST_F(ImageImportTest, ROOT_AnArtifactIsATreeOfItsFiles) {
+  const std::string content = "weights";
+  const std::string config = "{}";
+  const std::string manifest = fmt::format(
+      R"({{"schemaVersion":2,"mediaType":"{}","artifactType":"application/vnd.model",)"
+      R"("config":{{"mediaType":"application/vnd.oci.empty.v1+json","digest":"{}","size":2}},)"
+      R"("annotations":{{"who":"us"}},"layers":[{{"mediaType":"text/plain","digest":"{}","size":{},)"
+      R"("annotations":{{"org.opencontainers.image.title":"deep/down/weights"}}}}]}})",
+      oci::kOciManifestType, oci::DigestOf(config).ToString(), oci::DigestOf(content).ToString(),
+      content.size());
+  Files files = {{"oci-layout", R"({"imageLayoutVersion":"1.0.0"})"},
+                 {BlobPath(config), config},
+                 {BlobPath(manifest), manifest},
+                 {BlobPath(content), content}};
+  files["index.json"] = fmt::format(
+      R"({{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{},)"
+      R"("annotations":{{"org.opencontainers.image.ref.name":"quay.io/team/model:v1"}}}}]}})",
+      oci::kOciManifestType, oci::DigestOf(manifest).ToString(), manifest.size());
+  const std::string path = WriteTar(files, true);
+  ASSERT_TRUE(Import(path).ok());
+  ASSERT_TRUE(Import(path).ok());  // nothing is fetched twice, and nothing stands in its way
+  const auto image = images_->Find("quay.io/team/model:v1");
+  ASSERT_TRUE(image.ok());
+  EXPECT_TRUE((*image)->is_artifact);
+  EXPECT_EQ((*image)->id, oci::DigestOf(manifest).hex());
+  EXPECT_EQ((*image)->annotations.at("who"), "us");
+  EXPECT_EQ(Content((*image)->id, 0, "deep/down/weights"), content);
+  EXPECT_EQ(LayerDirs().size(), 1u);
+  EXPECT_EQ(*store_->Manifest((*image)->id), manifest);
+  Reopen();
+  EXPECT_TRUE(images_->List()[0]->is_artifact);
+
+  files[BlobPath(content)] = "weighty";
+  ASSERT_TRUE(images_->Remove("quay.io/team/model:v1").ok());
+  EXPECT_TRUE(LayerDirs().empty());
+  Fails(WriteDir(files), absl::StatusCode::kDataLoss, "other content than its name says");
 }
 
 TEST_F(ImageImportTest, ROOT_NamesNeedExactlyOneImage) {

@@ -55,8 +55,15 @@ bool MatchesPinned(const std::vector<std::string>& patterns, const std::string& 
 }
 
 ImageIndex::ImageIndex(std::vector<model::ImageRecord> images,
-                       const std::vector<std::string>& pinned) {
+                       const std::vector<std::string>& pinned, const ImageIndex& before,
+                       const Describe& describe) {
   for (model::ImageRecord& record : images) {
+    if (const Image known = before.FindId(record.id); known != nullptr) {
+      record.user = known->user;
+      record.annotations = known->annotations;
+    } else if (describe) {
+      describe(record);
+    }
     const auto matches = [&](const std::string& name) { return MatchesPinned(pinned, name); };
     record.pinned = std::any_of(record.repo_tags.begin(), record.repo_tags.end(), matches) ||
                     std::any_of(record.repo_digests.begin(), record.repo_digests.end(), matches);

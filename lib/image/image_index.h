@@ -3,6 +3,7 @@
 // Threads: immutable; share by shared_ptr<const>.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -23,8 +24,14 @@ class ImageIndex {
   using Image = std::shared_ptr<const model::ImageRecord>;
 
   ImageIndex() = default;
-  // `images` in the order List() gives them. Sets their `pinned`.
-  ImageIndex(std::vector<model::ImageRecord> images, const std::vector<std::string>& pinned);
+  // What an image says of itself beside its names; it never changes, so that it need not be read
+  // again from what may be thousands of documents.
+  using Describe = std::function<void(model::ImageRecord& image)>;
+
+  // `images` in the order List() gives them. Sets their `pinned`, and by `describe`, or from
+  // `before`, their `user` and `annotations`.
+  ImageIndex(std::vector<model::ImageRecord> images, const std::vector<std::string>& pinned,
+             const ImageIndex& before = ImageIndex(), const Describe& describe = {});
 
   const std::vector<Image>& images() const { return images_; }
 

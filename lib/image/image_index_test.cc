@@ -93,5 +93,23 @@ TEST(ImageIndex, PinnedPatterns) {
   EXPECT_FALSE((*index.Find("abc1"))->pinned);
 }
 
+TEST(ImageIndex, DocumentsAreReadOnce) {
+  int read = 0;
+  const auto describe = [&](model::ImageRecord& image) {
+    ++read;
+    image.user = "user of " + image.id.substr(0, 4);
+    image.annotations = {{"k", image.id}};
+  };
+  const ImageIndex first({Record("abc1", {}, {}), Record("abc2", {}, {})}, {}, ImageIndex(),
+                         describe);
+  EXPECT_EQ(read, 2);
+  const ImageIndex second({Record("abc2", {}, {}), Record("abc3", {}, {})}, {}, first, describe);
+  EXPECT_EQ(read, 3);
+  for (const auto& image : second.images()) {
+    EXPECT_EQ(image->user, "user of " + image->id.substr(0, 4));
+    EXPECT_EQ(image->annotations.at("k"), image->id);
+  }
+}
+
 }  // namespace
 }  // namespace berth::image

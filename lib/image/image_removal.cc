@@ -6,7 +6,6 @@
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/image/image_catalog.h"
-#include "lib/oci/reference.h"
 
 namespace berth::image {
 
@@ -16,45 +15,7 @@ absl::Status ImageCatalog::RemoveLocked(const std::string& text) {
     return absl::OkStatus();
   }
   RETURN_IF_ERROR(found.status());
-  const model::ImageRecord& image = **found;
-  const absl::StatusOr<oci::Reference> reference = oci::Reference::Parse(text);
-  const std::string name = reference.ok() ? reference->ToString() : "";
-  const auto has = [&](const std::vector<std::string>& names) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
-  std::vector<std::string> tags;  // that go
-  std::vector<std::string> digests;
-  if (has(image.repo_tags)) {
-    tags.push_back(name);
-  } else if (has(image.repo_digests)) {
-    const std::string repository = reference->Name();
-    const auto of_repository = [&](const std::string& other, char separator) {
-      return other.rfind(repository + separator, 0) == 0;
-    };
-    for (const std::string& tag : image.repo_tags) {
-      if (of_repository(tag, ':')) {
-        tags.push_back(tag);
-      }
-    }
-    for (const std::string& digest : image.repo_digests) {
-      if (of_repository(digest, '@')) {
-        digests.push_back(digest);
-      }
-    }
-  }
-  const bool by_tag = !tags.empty() && digests.empty();
-  const bool keeps_image = (by_tag && tags.size() < image.repo_tags.size()) ||
-                           (!digests.empty() && digests.size() < image.repo_digests.size());
-  if (!keeps_image) {
-    return store_.RemoveImage(image.id);
-  }
-  for (const std::string& tag : tags) {
-    RETURN_IF_ERROR(store_.Untag(tag));
-  }
-  for (const std::string& digest : digests) {
-    RETURN_IF_ERROR(store_.RemoveRepoDigest(digest, image.id));
-  }
-  return absl::OkStatus();
+  return store_.RemoveImage((*found)->id);
 }
 
 absl::Status ImageCatalog::Remove(const std::string& text) {
@@ -74,6 +35,16 @@ absl::Status ImageCatalog::Remove(const std::string& text) {
     files_.WaitIdle();
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> ImageCatalog::Condemn(const std::set<int64_t>& layers) {
+  base::MutexLock lock(change_mu_);
+  ASSIGN_OR_RETURN(std::vector<std::string> images, store_.CondemnLayers(layers));
+  RETURN_IF_ERROR(Reload());
+  if (!unreferenced_.empty()) {
+    collecting_.Request();
+  }
+  return images;
 }
 
 void ImageCatalog::CollectGarbage() {

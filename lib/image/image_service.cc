@@ -16,6 +16,7 @@
 #include "lib/base/log.h"
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
+#include "lib/image/archive_export.h"
 #include "lib/image/archive_image.h"
 #include "lib/image/image_catalog.h"
 #include "lib/image/registry_image.h"
@@ -76,6 +77,8 @@ class ImageService::Impl {
        store::ImageStore& store, ImageOptions options)
       : options_(std::move(options)),
         registry_(registry),
+        snapshotter_(snapshotter),
+        store_(store),
         files_(snapshotter, options_.recipes_path, options_.trash_path, options_.sync),
         pool_(files_, store, options_.max_parallel_downloads),
         catalog_(snapshotter, store, files_, pool_, options_.pinned, options_.boot_id) {}
@@ -86,10 +89,10 @@ class ImageService::Impl {
 
   absl::StatusOr<std::string> Pull(const base::OpContext& ctx, const std::string& text,
                                    const std::optional<registry::Credentials>& credentials);
-  absl::StatusOr<std::vector<std::string>> Import(const base::OpContext& ctx,
-                                                  const std::string& path,
-                                                  const std::vector<std::string>& names);
+  absl::StatusOr<std::vector<Imported>> Import(const base::OpContext& ctx, const std::string& path,
+                                               const std::vector<std::string>& names);
   ImageCatalog& catalog() { return catalog_; }
+  ExportSource exporter() { return {snapshotter_, store_, options_.recipes_path}; }
   const ImageOptions& options() const { return options_; }
 
  private:
@@ -106,11 +109,13 @@ class ImageService::Impl {
                                        const std::optional<registry::Credentials>& credentials);
   void Finish(const PullKey& key, const std::shared_ptr<PullJob>& job,
               absl::StatusOr<std::string> result);
-  absl::StatusOr<std::vector<std::string>> ImportDir(const base::OpContext& ctx, base::UniqueFd dir,
-                                                     const std::vector<oci::Reference>& names);
+  absl::StatusOr<std::vector<Imported>> ImportDir(const base::OpContext& ctx, base::UniqueFd dir,
+                                                  const std::vector<oci::Reference>& names);
 
   const ImageOptions options_;
   registry::RegistryClient& registry_;
+  snapshot::OverlaySnapshotter& snapshotter_;
+  store::ImageStore& store_;
   LayerFiles files_;
   LayerPool pool_;
   ImageCatalog catalog_;
@@ -193,21 +198,21 @@ absl::StatusOr<std::string> ImageService::Impl::Pull(
   return status;
 }
 
-absl::StatusOr<std::vector<std::string>> ImageService::Impl::ImportDir(
+absl::StatusOr<std::vector<ImageService::Imported>> ImageService::Impl::ImportDir(
     const base::OpContext& ctx, base::UniqueFd dir, const std::vector<oci::Reference>& names) {
   auto shared = std::make_shared<base::UniqueFd>(std::move(dir));
   ASSIGN_OR_RETURN(const std::vector<ImageContent> images,
                    ReadArchiveImages(ctx, shared, options_.platform, names));
-  std::vector<std::string> ids;
+  std::vector<Imported> imported;
   for (const ImageContent& content : images) {
     ASSIGN_OR_RETURN(std::string id, catalog_.Add(ctx, content));
-    ids.push_back(std::move(id));
+    imported.push_back({std::move(id), content.skipped});
   }
   RETURN_IF_ERROR(catalog_.WaitStored(ctx));
-  return ids;
+  return imported;
 }
 
-absl::StatusOr<std::vector<std::string>> ImageService::Impl::Import(
+absl::StatusOr<std::vector<ImageService::Imported>> ImageService::Impl::Import(
     const base::OpContext& ctx, const std::string& path, const std::vector<std::string>& texts) {
   std::vector<oci::Reference> names;
   for (const std::string& text : texts) {
@@ -261,10 +266,23 @@ absl::StatusOr<std::string> ImageService::Pull(
   return id.ok() ? id : base::Annotate(id.status(), fmt::format("pull image '{}'", reference));
 }
 
-absl::StatusOr<std::vector<std::string>> ImageService::Import(
+absl::StatusOr<std::vector<ImageService::Imported>> ImageService::Import(
     const base::OpContext& ctx, const std::string& path, const std::vector<std::string>& names) {
-  absl::StatusOr<std::vector<std::string>> ids = impl_->Import(ctx, path, names);
-  return ids.ok() ? ids : base::Annotate(ids.status(), fmt::format("import '{}'", path));
+  absl::StatusOr<std::vector<Imported>> images = impl_->Import(ctx, path, names);
+  return images.ok() ? images : base::Annotate(images.status(), fmt::format("import '{}'", path));
+}
+
+absl::Status ImageService::Export(const base::OpContext& ctx,
+                                  const std::vector<std::string>& images,
+                                  const ExportOptions& options,
+                                  const std::function<absl::Status(std::string_view piece)>& sink) {
+  std::vector<ImageLease> leases;
+  for (const std::string& text : images) {
+    ASSIGN_OR_RETURN(ImageLease lease, Use(text));
+    leases.push_back(std::move(lease));
+  }
+  return base::Annotate(ExportArchive(ctx, impl_->exporter(), leases, options, sink),
+                        "export images");
 }
 
 std::vector<std::shared_ptr<const model::ImageRecord>> ImageService::List() const {
@@ -281,6 +299,10 @@ absl::StatusOr<ImageLease> ImageService::Use(const std::string& text) {
 }
 
 absl::Status ImageService::Remove(const std::string& text) { return impl_->catalog().Remove(text); }
+
+absl::StatusOr<std::vector<std::string>> ImageService::Condemn(const std::set<int64_t>& layers) {
+  return impl_->catalog().Condemn(layers);
+}
 
 void ImageService::CollectGarbage() { impl_->catalog().CollectGarbage(); }
 

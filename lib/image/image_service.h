@@ -55,6 +55,12 @@ struct ImageOptions {
   oci::Platform platform = oci::ThisPlatform();
 };
 
+struct ExportOptions {
+  enum class Format { kOci, kDocker };
+  Format format = Format::kOci;
+  bool compress = false;  // layers by gzip; only kOci
+};
+
 struct FsUsage {
   uint64_t bytes = 0;  // of all layers, as counted when they were written, until they are deleted
   uint64_t inodes = 0;
@@ -98,14 +104,24 @@ class ImageService {
   absl::StatusOr<std::string> Pull(const base::OpContext& ctx, const std::string& reference,
                                    const std::optional<registry::Credentials>& credentials);
 
+  struct Imported {
+    std::string id;
+    std::vector<std::string> skipped;  // the other platforms that the archive has of it
+  };
   // Takes images from an OCI layout or a docker-archive at `path` (a directory, or a tar file,
-  // plain or compressed). `names` are given to the image instead of those in the archive, which
-  // then must hold exactly one. Returns the ids once the images are on the disk; an error of ctx
-  // while it waits for that leaves them visible. kInvalidArgument: neither format, or an image
-  // without a name.
-  absl::StatusOr<std::vector<std::string>> Import(const base::OpContext& ctx,
-                                                  const std::string& path,
-                                                  const std::vector<std::string>& names);
+  // plain or compressed): of each, what is for this node's platform. `names` are given to the image
+  // instead of those in the archive, which then must hold exactly one. Returns once the images are
+  // on the disk; an error of ctx while it waits for that leaves them visible. kInvalidArgument:
+  // neither format, or an image without a name; kNotFound: an image has nothing for the platform,
+  // and nothing was imported.
+  absl::StatusOr<std::vector<Imported>> Import(const base::OpContext& ctx, const std::string& path,
+                                               const std::vector<std::string>& names);
+
+  // Gives the images, each meant as by Find and with all its names, as one tar archive to `sink`.
+  // See archive_export.h.
+  absl::Status Export(const base::OpContext& ctx, const std::vector<std::string>& images,
+                      const ExportOptions& options,
+                      const std::function<absl::Status(std::string_view piece)>& sink);
 
   // All images, newest first.
   std::vector<std::shared_ptr<const model::ImageRecord>> List() const;
@@ -117,11 +133,14 @@ class ImageService {
   // Same, and keeps its layers while the lease lives.
   absl::StatusOr<ImageLease> Use(const std::string& text);
 
-  // By id or prefix: removes the image with all names. By tag: removes that name, and the image
-  // with its last tag. By digest: removes the repository's names of it, and the image when no other
-  // repository has it. Absent is OK. Layers that no image, lease or container needs go in the
+  // Removes the image that any of its names, its id or a prefix of that means, with all its names,
+  // as the CRI wants it. Absent is OK. Layers that no image, lease or container needs go in the
   // background, or before it returns where the disk is short of room.
   absl::Status Remove(const std::string& text);
+
+  // Layers that were found damaged: the images with one of them go, and the next pull unpacks the
+  // layers anew. Containers keep theirs. Returns the ids of the images.
+  absl::StatusOr<std::vector<std::string>> Condemn(const std::set<int64_t>& layers);
 
   // Removes layers that nothing needs any more, in the background. The container service calls it
   // after removing a container.
@@ -129,7 +148,7 @@ class ImageService {
 
   FsUsage Usage() const;
 
-  // Waits until nothing is left to write or to delete. For tests.
+  // Waits until nothing is left to write or to delete: for tests, and for who looks at the disk.
   void WaitIdle();
 
   // From now on.

@@ -170,7 +170,7 @@ absl::Status LayerPool::FetchInto(Entry& entry, const LayerFiles::NewLayer& laye
     return fetched;
   }
   ASSIGN_OR_RETURN(archive::LayerResult result, extractor->Finish());
-  if (result.diff_id != entry.source.diff_id) {
+  if (!entry.source.is_named && result.diff_id != entry.source.diff_id) {
     return absl::DataLossError(
         fmt::format("layer '{}' unpacks to '{}'; the image's config says '{}'", entry.source.name,
                     result.diff_id.ToString(), entry.source.diff_id.ToString()));

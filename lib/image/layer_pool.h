@@ -35,6 +35,8 @@ using ByteSink = std::function<absl::Status(std::span<const char> piece)>;
 // A layer and where its bytes come from.
 struct LayerSource {
   oci::Digest diff_id;
+  // diff_id is no digest of the tar stream, but stands for what the source alone can verify.
+  bool is_named = false;
   std::string name;  // for messages: the digest of the blob
   // Gives all bytes to the sink, whole and verified when it returns OK.
   std::function<absl::Status(const base::OpContext& ctx, const ByteSink& sink)> fetch;

@@ -3,6 +3,7 @@
 #include "fmt/format.h"
 
 #include "lib/base/status.h"
+#include "lib/image/artifact.h"
 #include "lib/oci/sha256.h"
 
 namespace berth::image {
@@ -44,6 +45,7 @@ absl::StatusOr<Resolved> Resolve(const base::OpContext& ctx, RegistryClient& cli
 
 struct Manifest {
   oci::ImageManifest manifest;
+  std::string bytes;
   std::vector<oci::Digest> digests;  // of the index it came by, and its own
 };
 
@@ -52,17 +54,43 @@ absl::StatusOr<Manifest> ReadManifest(const base::OpContext& ctx, RegistryClient
                                       const ResolvedManifest& resolved) {
   ASSIGN_OR_RETURN(auto document, oci::ParseManifest(resolved.bytes, resolved.media_type));
   if (auto* manifest = std::get_if<oci::ImageManifest>(&document)) {
-    return Manifest{std::move(*manifest), {resolved.digest}};
+    return Manifest{std::move(*manifest), resolved.bytes, {resolved.digest}};
   }
   ASSIGN_OR_RETURN(const oci::Descriptor chosen,
                    oci::SelectPlatform(std::get<oci::ImageIndex>(document), platform));
   ASSIGN_OR_RETURN(const std::string bytes, client.FetchManifest(ctx, resolved.source, chosen));
   ASSIGN_OR_RETURN(document, oci::ParseManifest(bytes, chosen.media_type));
   if (auto* manifest = std::get_if<oci::ImageManifest>(&document)) {
-    return Manifest{std::move(*manifest), {resolved.digest, chosen.digest}};
+    return Manifest{std::move(*manifest), bytes, {resolved.digest, chosen.digest}};
   }
   return absl::InvalidArgumentError(
       fmt::format("'{}' is an index inside an index", chosen.digest.ToString()));
+}
+
+// Of an image: its layers. Of an artifact: its files.
+absl::Status AddLayers(RegistryClient& client, const ImageSource& source,
+                       const oci::ImageManifest& manifest, ImageContent& content) {
+  const auto fetch = [&client, &source](const oci::Descriptor& blob) {
+    return [&client, source, blob](const base::OpContext& ctx, const ByteSink& sink) {
+      return client.FetchBlob(ctx, source, blob, sink);
+    };
+  };
+  if (content.is_artifact) {
+    ASSIGN_OR_RETURN(const std::vector<ArtifactFile> files, ArtifactFiles(manifest));
+    for (const ArtifactFile& file : files) {
+      content.layers.push_back(ArtifactLayer(file, fetch(file.blob)));
+    }
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(content.config_bytes));
+  RETURN_IF_ERROR(oci::CheckLayersMatch(manifest, config));
+  for (size_t i = 0; i < config.diff_ids.size(); ++i) {
+    const oci::Descriptor& layer = manifest.layers[i];
+    RETURN_IF_ERROR(oci::CompressionOf(layer.media_type).status());
+    content.layers.push_back(
+        {.diff_id = config.diff_ids[i], .name = layer.digest.ToString(), .fetch = fetch(layer)});
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -82,19 +110,12 @@ absl::StatusOr<ImageContent> ReadRegistryImage(
   }
   ASSIGN_OR_RETURN(const Manifest found, ReadManifest(ctx, client, platform, resolved));
   const ImageSource& source = resolved.source;
+  content.is_artifact = IsArtifact(found.manifest);
+  content.manifest_bytes = found.bytes;
   ASSIGN_OR_RETURN(content.config_bytes, client.FetchConfig(ctx, source, found.manifest.config));
-  ASSIGN_OR_RETURN(const oci::ImageConfig config, oci::ParseImageConfig(content.config_bytes));
-  RETURN_IF_ERROR(oci::CheckLayersMatch(found.manifest, config));
-  content.id = oci::DigestOf(content.config_bytes).hex();
-  for (size_t i = 0; i < config.diff_ids.size(); ++i) {
-    const oci::Descriptor& layer = found.manifest.layers[i];
-    RETURN_IF_ERROR(oci::CompressionOf(layer.media_type).status());
-    content.layers.push_back(
-        {config.diff_ids[i], layer.digest.ToString(),
-         [&client, source, layer](const base::OpContext& fetch_ctx, const ByteSink& sink) {
-           return client.FetchBlob(fetch_ctx, source, layer, sink);
-         }});
-  }
+  content.id =
+      oci::DigestOf(content.is_artifact ? content.manifest_bytes : content.config_bytes).hex();
+  RETURN_IF_ERROR(AddLayers(client, source, found.manifest, content));
   if (!source.reference.tag().empty()) {
     content.repo_tags.push_back(source.reference.ToString());
   }

@@ -72,6 +72,18 @@ std::vector<ContainerStats> StatsService::OfContainers(
   return result;
 }
 
+snapshot::Usage StatsService::WritableLayers(const std::vector<ContainerPtr>& containers) {
+  const base::OpContext no_time(absl::InfinitePast());
+  snapshot::Usage sum;
+  for (const ContainerPtr& record : containers) {
+    if (const auto disk = disk_.Get(no_time, record->id.value(), paths_.Upper(record->id))) {
+      sum.bytes += disk->usage.bytes;
+      sum.inodes += disk->usage.inodes;
+    }
+  }
+  return sum;
+}
+
 std::vector<PodStats> StatsService::OfPods(const base::OpContext& ctx,
                                            const std::vector<SandboxPtr>& pods,
                                            const std::vector<ContainerPtr>& containers) {

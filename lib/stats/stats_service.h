@@ -77,6 +77,9 @@ class StatsService {
   // In the order of `pods`; `containers` are those of all of them, and may hold others'.
   std::vector<PodStats> OfPods(const base::OpContext& ctx, const std::vector<SandboxPtr>& pods,
                                const std::vector<ContainerPtr>& containers);
+  // What the writable layers of all of them take, as measured last: nobody waits for a walk. One
+  // that nobody has measured yet counts nothing, and is measured for the next who asks.
+  snapshot::Usage WritableLayers(const std::vector<ContainerPtr>& containers);
 
  private:
   ContainerStats OfContainer(const base::OpContext& disk_budget, const ContainerPtr& record);

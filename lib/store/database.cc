@@ -150,6 +150,36 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   return database;
 }
 
+absl::StatusOr<std::unique_ptr<Database>> Database::OpenReadOnly(const std::string& path) {
+  sqlite3* db = nullptr;
+  const int code =
+      sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
+  std::unique_ptr<Database> database(new Database(db, path));
+  if (db == nullptr || code != SQLITE_OK) {
+    return db == nullptr ? absl::ResourceExhaustedError("open database: no memory")
+                         : SqliteStatus(db, fmt::format("open database '{}'", path));
+  }
+  sqlite3_busy_timeout(db, 5000);
+  database->begin_ = "BEGIN";
+  int64_t version = 0;
+  RETURN_IF_ERROR(base::Annotate(
+      database->Transact(Durability::kCrash,
+                         [&](Database& reader) -> absl::Status {
+                           ASSIGN_OR_RETURN(Statement query, reader.Prepare("PRAGMA user_version"));
+                           RETURN_IF_ERROR(query.Step().status());
+                           version = query.Int(0);
+                           return absl::OkStatus();
+                         }),
+      fmt::format("open database '{}'", path)));
+  if (version != kSchemaVersion) {
+    return absl::FailedPreconditionError(
+        fmt::format("open database '{}': its schema is version {}, this program's {}: start the "
+                    "berthd of this version once, or use the program that belongs to it",
+                    path, version, kSchemaVersion));
+  }
+  return database;
+}
+
 Database::~Database() {
   checkpoints_.Stop();
   sqlite3_close(db_);
@@ -243,7 +273,7 @@ absl::Status Database::Transact(Durability durability,
                                 const std::function<absl::Status(Database&)>& work) {
   {
     base::MutexLock lock(mu_);
-    RETURN_IF_ERROR(Exec("BEGIN IMMEDIATE"));
+    RETURN_IF_ERROR(Exec(begin_));
     absl::Status status = work(*this);
     if (status.ok()) {
       status = Exec("COMMIT");

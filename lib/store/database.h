@@ -67,6 +67,9 @@ class Database {
  public:
   // Opens or makes the file and brings its schema up to date.
   static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path);
+  // Opens an existing one that is not to be changed: every write fails. kFailedPrecondition: its
+  // schema is another version's.
+  static absl::StatusOr<std::unique_ptr<Database>> OpenReadOnly(const std::string& path);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -93,6 +96,7 @@ class Database {
 
   sqlite3* const db_;
   const std::string path_;
+  const char* begin_ = "BEGIN IMMEDIATE";
   base::Mutex mu_;
   std::atomic<bool> checkpoint_pending_ = false;
   base::WorkQueue checkpoints_;

@@ -56,6 +56,19 @@ absl::Status PublishLayers(Database& db, const ImageStore::Publication& publicat
   return absl::OkStatus();
 }
 
+// A document that reads as a manifest and as a config has one id as both, and may have the layers
+// of one only.
+absl::Status CheckKind(Database& db, const ImageStore::Publication& publication) {
+  ASSIGN_OR_RETURN(Statement query, db.Prepare("SELECT artifact FROM images WHERE id = ?1"));
+  ASSIGN_OR_RETURN(const bool row, query.Bind(1, publication.image_id).Step());
+  if (!row || (query.Int(0) != 0) != publication.is_artifact) {
+    return absl::FailedPreconditionError(
+        fmt::format("'{}' is here as {}; remove it first", publication.image_id,
+                    publication.is_artifact ? "an image" : "an artifact"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<int64_t> ImageStore::ReserveLayer(const std::string& diff_id) {
@@ -85,12 +98,15 @@ absl::Status ImageStore::Publish(const Publication& publication) {
             RETURN_IF_ERROR(PublishLayers(db, publication));
             ASSIGN_OR_RETURN(
                 Statement image,
-                db.Prepare("INSERT INTO images(id, config, created_ns) VALUES(?1, ?2, ?3) "
-                           "ON CONFLICT(id) DO NOTHING"));
+                db.Prepare("INSERT INTO images(id, config, created_ns, manifest, artifact) "
+                           "VALUES(?1, ?2, ?3, ?4, ?5) ON CONFLICT(id) DO NOTHING"));
             RETURN_IF_ERROR(image.Bind(1, publication.image_id)
                                 .BindBlob(2, publication.config)
                                 .Bind(3, publication.created_ns)
+                                .BindBlob(4, publication.manifest)
+                                .Bind(5, static_cast<int64_t>(publication.is_artifact ? 1 : 0))
                                 .Run());
+            RETURN_IF_ERROR(CheckKind(db, publication));
             ASSIGN_OR_RETURN(Statement layer,
                              db.Prepare("INSERT OR REPLACE INTO image_layers VALUES(?1, ?2, ?3)"));
             for (size_t i = 0; i < publication.layers.size(); ++i) {
@@ -139,6 +155,15 @@ absl::StatusOr<std::vector<LayerRecord>> ImageStore::Layers() {
   return layers;
 }
 
+absl::StatusOr<std::set<int64_t>> ImageStore::ReservedLayers() {
+  std::set<int64_t> numbers;
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) {
+    return ForEach(db, "SELECT number FROM layers WHERE complete = 0",
+                   [&](Statement& row) { numbers.insert(row.Int(0)); });
+  }));
+  return numbers;
+}
+
 absl::StatusOr<std::map<int64_t, std::string>> ImageStore::PendingLayers() {
   std::map<int64_t, std::string> layers;
   RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) {
@@ -182,13 +207,15 @@ absl::StatusOr<std::vector<std::string>> ImageStore::FailPending() {
 absl::StatusOr<std::vector<model::ImageRecord>> ImageStore::Load() {
   std::map<std::string, model::ImageRecord> images;
   RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    RETURN_IF_ERROR(ForEach(db, "SELECT id, config, created_ns FROM images", [&](Statement& row) {
-      model::ImageRecord& image = images[row.Text(0)];
-      image.id = row.Text(0);
-      image.config = row.Text(1);
-      image.size_bytes = image.config.size();
-      image.created_ns = row.Int(2);
-    }));
+    RETURN_IF_ERROR(
+        ForEach(db, "SELECT id, config, created_ns, artifact FROM images", [&](Statement& row) {
+          model::ImageRecord& image = images[row.Text(0)];
+          image.id = row.Text(0);
+          image.config = row.Text(1);
+          image.size_bytes = image.config.size();
+          image.created_ns = row.Int(2);
+          image.is_artifact = row.Int(3) != 0;
+        }));
     RETURN_IF_ERROR(ForEach(db,
                             "SELECT image_id, layer, diff_id, size_bytes FROM image_layers JOIN "
                             "layers ON layer = number "
@@ -215,34 +242,56 @@ absl::StatusOr<std::vector<model::ImageRecord>> ImageStore::Load() {
   return list;
 }
 
-absl::Status ImageStore::Untag(const std::string& name) {
-  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM image_names WHERE name = ?1"));
-    return remove.Bind(1, name).Run();
-  });
-}
-
-absl::Status ImageStore::RemoveRepoDigest(const std::string& name, const std::string& image_id) {
-  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement remove,
-                     db.Prepare("DELETE FROM image_digests WHERE name = ?1 AND image_id = ?2"));
-    return remove.Bind(1, name).Bind(2, image_id).Run();
-  });
-}
-
-absl::Status ImageStore::AddTag(const std::string& name, const std::string& image_id) {
-  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
-    ASSIGN_OR_RETURN(Statement add,
-                     db.Prepare("INSERT OR REPLACE INTO image_names VALUES(?1, ?2)"));
-    return add.Bind(1, name).Bind(2, image_id).Run();
-  });
-}
-
 absl::Status ImageStore::RemoveImage(const std::string& image_id) {
   return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM images WHERE id = ?1"));
     return remove.Bind(1, image_id).Run();
   });
+}
+
+absl::StatusOr<std::string> ImageStore::Manifest(const std::string& image_id) {
+  std::string manifest;
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+    ASSIGN_OR_RETURN(Statement query, db.Prepare("SELECT manifest FROM images WHERE id = ?1"));
+    ASSIGN_OR_RETURN(const bool row, query.Bind(1, image_id).Step());
+    if (!row) {
+      return absl::NotFoundError(fmt::format("no image '{}'", image_id));
+    }
+    manifest = query.Text(0);
+    return absl::OkStatus();
+  }));
+  return manifest;
+}
+
+absl::StatusOr<std::vector<std::string>> ImageStore::CondemnLayers(
+    const std::set<int64_t>& numbers) {
+  std::set<std::string> images;
+  RETURN_IF_ERROR(db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
+    ASSIGN_OR_RETURN(Statement of_layer,
+                     db.Prepare("SELECT image_id FROM image_layers WHERE layer = ?1"));
+    // Its DiffID is another layer's from now on; the number makes the text unique.
+    ASSIGN_OR_RETURN(
+        Statement condemn,
+        db.Prepare("UPDATE layers SET diff_id = 'damaged:' || number WHERE number = ?1 "
+                   "AND complete = 1"));
+    for (const int64_t number : numbers) {
+      of_layer.Bind(1, number);
+      while (true) {
+        ASSIGN_OR_RETURN(const bool row, of_layer.Step());
+        if (!row) {
+          break;
+        }
+        images.insert(of_layer.Text(0));
+      }
+      RETURN_IF_ERROR(condemn.Bind(1, number).Run());
+    }
+    ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM images WHERE id = ?1"));
+    for (const std::string& id : images) {
+      RETURN_IF_ERROR(remove.Bind(1, id).Run());
+    }
+    return absl::OkStatus();
+  }));
+  return std::vector<std::string>(images.begin(), images.end());
 }
 
 absl::StatusOr<std::vector<LayerRecord>> ImageStore::CollectLayers(

@@ -37,6 +37,8 @@ class ImageStore {
   struct Publication {
     std::string image_id;  // 64 hex
     std::string config;
+    std::string manifest;  // as it was pulled; empty: there was none
+    bool is_artifact = false;
     int64_t created_ns = 0;
     std::vector<LayerRecord>
         layers;  // base first; reserved ones become complete, complete ones are shared
@@ -55,6 +57,7 @@ class ImageStore {
   // Complete layers by DiffID; kNotFound.
   absl::StatusOr<LayerRecord> FindLayer(const std::string& diff_id);
   absl::StatusOr<std::vector<LayerRecord>> Layers();  // complete ones
+  absl::StatusOr<std::set<int64_t>> ReservedLayers();
 
   // Complete layers that are not known to be on the disk, with the boot that wrote them.
   absl::StatusOr<std::map<int64_t, std::string>> PendingLayers();
@@ -64,17 +67,18 @@ class ImageStore {
   // images' ids; FindLayer no longer finds the layers, CollectLayers does.
   absl::StatusOr<std::vector<std::string>> FailPending();
 
-  // Every image, repo_tags and repo_digests sorted, newest first. `pinned` is not stored: false.
+  // Every image, repo_tags and repo_digests sorted, newest first. What is not stored is not set:
+  // `pinned`, `user`, `annotations`.
   absl::StatusOr<std::vector<model::ImageRecord>> Load();
+  // The manifest an image came by first; empty where there was none. kNotFound: no such image.
+  absl::StatusOr<std::string> Manifest(const std::string& image_id);
 
-  // Takes one name away from its image. When that was the last tag and digest-less images are not
-  // wanted, the caller removes it.
-  absl::Status Untag(const std::string& name);
-  // Takes one "repository@digest" away from an image.
-  absl::Status RemoveRepoDigest(const std::string& name, const std::string& image_id);
-  absl::Status AddTag(const std::string& name, const std::string& image_id);
   // Removes the image with its names; its layers stay until CollectLayers.
   absl::Status RemoveImage(const std::string& image_id);
+  // Layers that are not what they should be: images with one of them are removed, and nobody finds
+  // one by its DiffID any more, so that the next pull unpacks it anew. The records stay until
+  // CollectLayers, for the containers that stand on them. Returns the images' ids.
+  absl::StatusOr<std::vector<std::string>> CondemnLayers(const std::set<int64_t>& numbers);
   // Removes the records of complete layers that no image and nothing in `in_use` holds; returns
   // them: remove their directories, after Flush(): after a power cut no record may name a directory
   // that is gone.

@@ -4,22 +4,11 @@
 
 namespace berth::store {
 
-const int kSchemaVersion = 2;
+const int kSchemaVersion = 3;
 
 namespace {
 
-// layers.boot_id: not known to be on the disk yet; the boot (/proc/sys/kernel/random/boot_id)
-// during which it was unpacked. NULL: on the disk, as everything was that version 1 called
-// complete.
-constexpr char kStep1[] = "ALTER TABLE layers ADD COLUMN boot_id TEXT;";
-
-}  // namespace
-
-const char* SchemaStep(int from_version) {
-  if (from_version == 1) {
-    return kStep1;
-  }
-  BERTH_CHECK(from_version == 0);
+const char* FirstTables() {
   // layers.number names the directory; AUTOINCREMENT never gives a number twice, so a leftover
   // directory of a removed or half-unpacked layer can never be taken for another one's. complete =
   // 0: being unpacked.
@@ -57,6 +46,30 @@ CREATE TABLE containers(
   name TEXT NOT NULL UNIQUE,
   record BLOB NOT NULL) WITHOUT ROWID;
 )sql";
+}
+
+}  // namespace
+
+const char* SchemaStep(int from_version) {
+  switch (from_version) {
+    case 0:
+      return FirstTables();
+    case 1:
+      // layers.boot_id: not known to be on the disk yet; the boot
+      // (/proc/sys/kernel/random/boot_id) during which it was unpacked. NULL: on the disk, as
+      // everything was that version 1 called complete.
+      return "ALTER TABLE layers ADD COLUMN boot_id TEXT;";
+    case 2:
+      // manifest: the one the image came by first; NULL where there was none, or before version 3.
+      // artifact: the layers are files, not root file systems.
+      return R"sql(
+ALTER TABLE images ADD COLUMN manifest BLOB;
+ALTER TABLE images ADD COLUMN artifact INTEGER NOT NULL DEFAULT 0;
+)sql";
+    default:
+      BERTH_CHECK(from_version < kSchemaVersion);
+      return "";
+  }
 }
 
 }  // namespace berth::store

@@ -220,6 +220,26 @@ class Image:
         return self._descriptor[id(store)]
 
 
+class Artifact:
+    """Files that are no root file system: `files` are pairs of title and bytes, in order."""
+
+    def __init__(self, files, artifact_type="application/vnd.berth.test", annotations=None,
+                 config_type="application/vnd.oci.empty.v1+json"):
+        self.files, self.artifact_type = list(files), artifact_type
+        self.annotations, self.config_type = dict(annotations or {}), config_type
+
+    def put(self, store):
+        layers = [{"mediaType": "application/octet-stream", "digest": store.put(data), "size": len(data),
+                   **({"annotations": {"org.opencontainers.image.title": title}} if title is not None else {})}
+                  for title, data in self.files]
+        manifest = encode({
+            "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+            **({"artifactType": self.artifact_type} if self.artifact_type else {}),
+            "config": {"mediaType": self.config_type, "digest": store.put(b"{}"), "size": 2},
+            "layers": layers, "annotations": self.annotations})
+        return {"mediaType": OCI_MANIFEST, "digest": store.put(manifest), "size": len(manifest)}
+
+
 class Index:
     """Images of several platforms under one name: an OCI index, or docker's manifest list."""
 

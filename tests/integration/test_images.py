@@ -214,16 +214,6 @@ def test_layers_come_in_parallel(any_daemon, fault_registry):
 # Removal
 
 @pytest.mark.berth
-def test_removal_by_id_takes_all_names(any_daemon):
-    any_daemon.pull("registry.k8s.io/pause:3.9")
-    any_daemon.pull("k8s.gcr.io/pause:3.9")
-    image, = any_daemon.client.ListImages().images
-    assert sorted(image.repo_tags) == ["k8s.gcr.io/pause:3.9", "registry.k8s.io/pause:3.9"]
-    any_daemon.client.RemoveImage(image=pb.ImageSpec(image=image.id))
-    assert not any_daemon.client.ListImages().images
-
-
-@pytest.mark.berth
 def test_removed_layers_leave_the_disk(scratch):
     daemon = scratch()
     daemon.pull(US + "layers:1")
