@@ -102,10 +102,13 @@ class Exec {
     argv[count++] = const_cast<char*>(options_.id);
     argv[count] = nullptr;
     runtime_ = Spawn(argv, {0, 1, 2});
-    // The other ends must see the end of file when the command closes its own.
-    close(0);
-    close(1);
-    close(2);
+    // The other ends of a stream must see the end of file when the command closes its own. Who
+    // waits for this process is better not woken for it.
+    if (options_.report_start) {
+      close(0);
+      close(1);
+      close(2);
+    }
     return runtime_ < 0 ? -runtime_ : 0;
   }
 

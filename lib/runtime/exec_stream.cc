@@ -54,6 +54,8 @@ Message Receive(int socket) {
   return message;
 }
 
+constexpr int kInputPipeBytes = 256 << 10;
+
 // What there is in a pipe, or a terminal that nobody else has open.
 std::string ReadText(int fd) {
   std::string text;
@@ -75,6 +77,8 @@ struct Pipes {
   absl::Status Open(const ExecStreams& streams) {
     if (streams.in && !streams.terminal) {
       RETURN_IF_ERROR(in.Open(ExecPipe::Parent::kWrites));
+      // A command that reads little at a time wakes us for each page that it takes from a full one.
+      (void)::fcntl(in.parent.get(), F_SETPIPE_SZ, kInputPipeBytes);
     }
     if (streams.out && !streams.terminal) {
       RETURN_IF_ERROR(out.Open(ExecPipe::Parent::kReads));

@@ -72,13 +72,15 @@ struct Outcome {
   absl::Status context;
 };
 
-Outcome Await(const base::OpContext& ctx, absl::Time deadline, int report_fd, Output& out,
-              Output& err) {
+// It is the helper's end that is waited for, which follows its report: being woken by both, and by
+// each output's end, would cost a fast command more than it takes itself.
+Outcome Await(const base::OpContext& ctx, absl::Time deadline, int helper_pidfd, int report_fd,
+              Output& out, Output& err) {
   std::vector<char> buffer(kExecReadBytes);
   const base::OpContext limited = ctx.Within(deadline - absl::Now());
   while (true) {
     pollfd entries[3] = {
-        {report_fd, POLLIN, 0}, {out.read_fd(), POLLIN, 0}, {err.read_fd(), POLLIN, 0}};
+        {helper_pidfd, POLLIN, 0}, {out.read_fd(), POLLIN, 0}, {err.read_fd(), POLLIN, 0}};
     ::poll(entries, 3, limited.PollMillis());
     out.Read(buffer, 4 * kExecReadBytes);
     err.Read(buffer, 4 * kExecReadBytes);
@@ -123,7 +125,7 @@ absl::StatusOr<ExecResult> OciRuntime::ExecSync(const base::OpContext& ctx, cons
   out.CloseWrite();
   err.CloseWrite();
 
-  const Outcome outcome = Await(ctx, deadline, call.report_fd.get(), out, err);
+  const Outcome outcome = Await(ctx, deadline, helper->pidfd(), call.report_fd.get(), out, err);
   call.report_fd.Reset();
   EndExecHelper(*helper);
 
