@@ -19,11 +19,12 @@ HALF_OPEN = 3000
 MAX_PENDING, REQUEST_SECONDS, MAX_TOKENS = 256, 10, 1000
 
 CONNECT = """
-import socket, sys
+import os, socket, sys
 for path, kind in zip(sys.argv[1::2], sys.argv[2::2]):
     with socket.socket(socket.AF_UNIX, getattr(socket, kind)) as client:
         try:
-            client.connect(path)
+            os.chdir(os.path.dirname(path))     # the whole path may be longer than an address
+            client.connect(os.path.basename(path))
             print("connected", path)
         except OSError as error:
             print(error.errno, path)
@@ -134,9 +135,10 @@ def test_the_nodes_processes_are_no_way_to_the_sockets(daemon):
     pod = daemon.run_pod(pid=pods.NODE)
     container = pod.run_container()
     assert container.exec(["test", "-d", f"/proc/{daemon.pid}"]).exit_code == 0
-    for there in (f"/proc/{daemon.pid}/root/", f"/proc/{daemon.pid}/fd/", f"/proc/{daemon.pid}/cwd/"):
-        answer = container.exec(["ls", there])
-        assert answer.exit_code != 0 and b"ermission denied" in answer.stderr, (there, answer)
+    for command in (["ls", f"/proc/{daemon.pid}/root/"], ["ls", f"/proc/{daemon.pid}/cwd/"], ["cat", f"/proc/{daemon.pid}/fd/0"],
+                    ["cat", f"/proc/{daemon.pid}/environ"]):
+        answer = container.exec(command)
+        assert answer.exit_code != 0 and b"ermission denied" in answer.stderr, (command, answer)
 
 
 # -- connections
