@@ -102,7 +102,12 @@ FUZZ_TARGET(layer_recipe) {
     if (mode < 128) {
       ThereAndBack(root.get(), recipe.get(), 1 + 512u * mode, std::string(parts.Rest()));
     } else {
-      Hostile(root.get(), recipe.get(), mode < 192 ? RecipeOf(parts) : std::string(parts.Rest()));
+      std::string bytes = mode < 192 ? RecipeOf(parts) : std::string(parts.Rest());
+      if (bytes.size() >= kRecipeHeaderBytes) {
+        // It takes its time to make what it says it makes: 16 MiB at most.
+        std::fill_n(bytes.begin() + kRecipeHeaderBytes - 5, 5, '\0');
+      }
+      Hostile(root.get(), recipe.get(), bytes);
     }
     scratch.CheckNeighbours();
   });
