@@ -97,7 +97,9 @@ absl::Status Node::BuildImages(const config::Config& config) {
   images_.emplace(*registry_, *snapshotter_, *image_store_,
                   image::ImageOptions{.max_parallel_downloads = config.image.max_parallel_downloads,
                                       .pinned = config.image.pinned,
-                                      .import_path = paths_.Import()});
+                                      .import_path = paths_.Import(),
+                                      .recipes_path = paths_.Recipes(),
+                                      .trash_path = paths_.Trash()});
   return absl::OkStatus();
 }
 

@@ -7,8 +7,11 @@
 #include "gtest/gtest.h"
 
 #include "lib/base/beneath.h"
+#include "lib/base/boot_id.h"
 #include "lib/base/file.h"
 #include "lib/base/id.h"
+#include "lib/base/op_context.h"
+#include "lib/base/remove_tree.h"
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
 
@@ -83,6 +86,21 @@ TEST_F(TempDir, WriteReadAtomicAndLimits) {
   EXPECT_TRUE(absl::IsOutOfRange(ReadFile(path, 4).status()));
   EXPECT_TRUE(absl::IsNotFound(ReadFile(dir_ + "/none", 5).status()));
   EXPECT_EQ(ListDir(dir_)->size(), 1u);
+}
+
+TEST_F(TempDir, RemoveTreeEndsWithItsContext) {
+  ASSERT_TRUE(MakeDirs(dir_ + "/some/x/y").ok());
+  int looks = 0;
+  const OpContext ctx(absl::InfiniteFuture(), [&] { return ++looks > 1; });
+  EXPECT_TRUE(absl::IsCancelled(RemoveTree(ctx, dir_ + "/some")));
+  EXPECT_TRUE(PathExists(dir_ + "/some"));
+}
+
+TEST(IdTest, TheBootHasOne) {
+  const auto id = BootId();
+  ASSERT_TRUE(id.ok()) << id.status();
+  EXPECT_EQ(id->size(), 36u) << "without the line's end";
+  EXPECT_EQ(*BootId(), *id);
 }
 
 TEST_F(TempDir, RemoveTreeDoesNotFollowSymlinks) {

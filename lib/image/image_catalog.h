@@ -1,9 +1,24 @@
 // ImageCatalog: the images that are visible, in the database and in memory, and what keeps layers
 // alive.
 //
-// Every change is one transaction and a new ImageIndex; readers see the old or the new one.
+// Every change is one transaction and a new ImageIndex; readers see the old or the new one. No
+// request waits for the disk:
+// - An image is visible as soon as its layers are unpacked. Layers that are new are marked with the
+//   id of this boot; a thread then writes the file system to the disk and takes the marks away in a
+//   durable transaction. A start drops the images that have a layer with another boot's mark: after
+//   a power cut an image is whole or not there. One of this boot is whole, its data is the
+//   kernel's, and it is written then.
+// - When the disk fails to store something, nobody knows what: every image with a mark goes, and
+//   what is being unpacked is not published.
+// - A removal takes names away. A thread then removes the records of layers that nothing needs,
+//   waits until that is on the disk, and moves the layers to the trash (LayerFiles). Where the disk
+//   is short of room, the removal waits until they are deleted.
+//
 // Threads: thread-safe. Lock order: change_mu_ (one change at a time; held during transactions) ->
-// mu_ (a few lines). Ownership: borrows store, snapshotter and pool.
+// mu_ (a few lines). The threads of the two jobs come and go (BackgroundJob); the destructor waits
+// for a running one, which may be writing to the disk. Ownership: borrows store, snapshotter, files
+// and pool. image_catalog.cc adds and finds, image_removal.cc removes and collects,
+// image_storing.cc recovers and writes to the disk.
 #pragma once
 
 #include <functional>
@@ -17,9 +32,11 @@
 
 #include "lib/base/mutex.h"
 #include "lib/base/op_context.h"
+#include "lib/image/background_job.h"
 #include "lib/image/image_content.h"
 #include "lib/image/image_index.h"
 #include "lib/image/image_service.h"
+#include "lib/image/layer_files.h"
 #include "lib/image/layer_pool.h"
 #include "lib/snapshot/overlay_snapshotter.h"
 #include "lib/store/image_store.h"
@@ -28,14 +45,21 @@ namespace berth::image {
 
 class ImageCatalog {
  public:
-  ImageCatalog(snapshot::OverlaySnapshotter& snapshotter, store::ImageStore& store, LayerPool& pool,
-               std::vector<std::string> pinned);
+  // `boot_id`: of this boot; empty: the kernel's.
+  ImageCatalog(snapshot::OverlaySnapshotter& snapshotter, store::ImageStore& store,
+               LayerFiles& files, LayerPool& pool, std::vector<std::string> pinned,
+               std::string boot_id);
 
   // See ImageService::Recover.
   absl::Status Recover();
 
   // Unpacks what is missing of an image and makes it visible. Returns its id.
   absl::StatusOr<std::string> Add(const base::OpContext& ctx, const ImageContent& content);
+  // Waits until everything visible is on the disk. Errors: what the disk said; the images that were
+  // not on it yet are gone then. The context's: they are visible and will be stored.
+  absl::Status WaitStored(const base::OpContext& ctx);
+  // Waits until nothing is left to do in the background. For tests.
+  void WaitIdle();
 
   std::shared_ptr<const ImageIndex> index() const;
   FsUsage Usage() const;
@@ -58,15 +82,20 @@ class ImageCatalog {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status Reload() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status RemoveLocked(const std::string& text) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
-  std::vector<int64_t> CollectLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
-  void RemoveDirectories(const std::vector<int64_t>& numbers);
-  absl::Status ForgetDamaged(const std::set<int64_t>& complete)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  std::vector<store::LayerRecord> CollectLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  absl::Status Collect();  // the work of collecting_
+  absl::Status ForgetDamaged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
+  absl::Status Store();  // the work of storing_
+  absl::Status DropUnstored(const absl::Status& why);
 
   snapshot::OverlaySnapshotter& snapshotter_;
   store::ImageStore& store_;
+  LayerFiles& files_;
   LayerPool& pool_;
   const std::shared_ptr<Leases> leases_;
+
+  std::string boot_id_;          // set by Recover at the latest
+  absl::Status failed_storing_;  // Store's alone: what it could not act upon yet
 
   base::Mutex change_mu_;
   std::function<std::set<int64_t>()> in_use_ ABSL_GUARDED_BY(change_mu_);
@@ -76,6 +105,9 @@ class ImageCatalog {
   mutable base::Mutex mu_;
   std::shared_ptr<const ImageIndex> index_ ABSL_GUARDED_BY(mu_);
   FsUsage usage_ ABSL_GUARDED_BY(mu_);
+
+  BackgroundJob storing_;
+  BackgroundJob collecting_;
 };
 
 }  // namespace berth::image

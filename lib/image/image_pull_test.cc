@@ -205,6 +205,35 @@ TEST_F(ImagePullTest, ROOT_ALayerOfTwoImagesIsFetchedOnce) {
   EXPECT_EQ(LayerDirs().size(), 3u);
 }
 
+// The one who goes away is the one whose source the layer is fetched from.
+TEST_F(ImagePullTest, ROOT_WhoSharesALayerIsNotDisturbedByAnothersEnd) {
+  const FakeLayer shared = Layer("shared", "s");
+  const FakeImage a = MakeImage({shared}, "a");
+  const FakeImage b = MakeImage({shared, Layer("b", "2")});
+  server_.Put("team/a", "latest", a);
+  server_.Put("team/b", "latest", b);
+  server_.Hold(shared);
+  std::atomic<bool> gone = false;
+  const base::OpContext ctx(absl::InfiniteFuture(), [&] { return gone.load(); });
+  std::thread first([&] {
+    EXPECT_EQ(images_->Pull(ctx, "reg.example/team/a", std::nullopt).status().code(),
+              absl::StatusCode::kCancelled);
+  });
+  while (server_.Gets(shared) == 0) {
+    std::this_thread::yield();
+  }
+  std::thread second([&] { MustPull("reg.example/team/b", b); });
+  while (server_.Gets(b.layers[1]) == 0) {
+    std::this_thread::yield();
+  }
+  gone = true;
+  first.join();
+  server_.ReleaseAll();
+  second.join();
+  EXPECT_EQ(server_.Gets(shared), 1);
+  EXPECT_EQ(Names(), std::vector<std::string>{"reg.example/team/b:latest"});
+}
+
 TEST_F(ImagePullTest, ROOT_AnothersFailureToFetchIsNotOurs) {
   const FakeLayer shared = Layer("shared", "s");
   const FakeImage a = MakeImage({shared}, "a");
@@ -245,7 +274,7 @@ TEST_F(ImagePullTest, ROOT_AFailedLayerLeavesNothing) {
       {truncated, absl::StatusCode::kDataLoss, "gzip stream ends in the middle"},
       {short_tar, absl::StatusCode::kDataLoss, "unpack layer"},
       {other, absl::StatusCode::kDataLoss, "the image's config says"},
-      {garbage, absl::StatusCode::kDataLoss, "not a tar stream"},
+      {garbage, absl::StatusCode::kDataLoss, "header: checksum is no octal number"},
       {GzipLayer(TarBuilder().File("../../escape", "x")), absl::StatusCode::kInvalidArgument,
        "leads out of the layer"},
       {GzipLayer(TarBuilder().HardLink("x", "/etc/passwd")), absl::StatusCode::kInvalidArgument,
@@ -320,6 +349,7 @@ TEST_F(ImagePullTest, ROOT_StartRemovesWhatACrashLeft) {
   ASSERT_TRUE(base::MakeDirs(root_ + "/layers/removing-77/x").ok());
   ASSERT_TRUE(base::MakeDirs(root_ + "/import/abc/x").ok());
   Reopen();
+  images_->WaitIdle();
   EXPECT_EQ(LayerDirs().size(), 1u);
   EXPECT_FALSE(base::PathExists(root_ + "/import/abc"));
   EXPECT_EQ(Content("app", 0, "f"), "1");

@@ -60,8 +60,9 @@ class ImageService::Impl {
        store::ImageStore& store, ImageOptions options)
       : options_(std::move(options)),
         registry_(registry),
-        pool_(snapshotter, store, options_.max_parallel_downloads),
-        catalog_(snapshotter, store, pool_, options_.pinned) {}
+        files_(snapshotter, options_.recipes_path, options_.trash_path, options_.sync),
+        pool_(files_, store, options_.max_parallel_downloads),
+        catalog_(snapshotter, store, files_, pool_, options_.pinned, options_.boot_id) {}
   ~Impl() {
     stopping_ = true;
     threads_.JoinAll();
@@ -94,6 +95,7 @@ class ImageService::Impl {
 
   const ImageOptions options_;
   registry::RegistryClient& registry_;
+  LayerFiles files_;
   LayerPool pool_;
   ImageCatalog catalog_;
 
@@ -182,6 +184,7 @@ absl::StatusOr<std::vector<std::string>> ImageService::Impl::ImportDir(
     ASSIGN_OR_RETURN(std::string id, catalog_.Add(ctx, content));
     ids.push_back(std::move(id));
   }
+  RETURN_IF_ERROR(catalog_.WaitStored(ctx));
   return ids;
 }
 
@@ -261,6 +264,8 @@ absl::StatusOr<ImageLease> ImageService::Use(const std::string& text) {
 absl::Status ImageService::Remove(const std::string& text) { return impl_->catalog().Remove(text); }
 
 void ImageService::CollectGarbage() { impl_->catalog().CollectGarbage(); }
+
+void ImageService::WaitIdle() { impl_->catalog().WaitIdle(); }
 
 FsUsage ImageService::Usage() const { return impl_->catalog().Usage(); }
 

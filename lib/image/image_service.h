@@ -3,8 +3,10 @@
 // An image is a config, an ordered list of layers and names. Its id is the sha256 of its config.
 // Layers are kept unpacked, once per DiffID, whatever image they came with. A pull fetches the
 // config, then all missing layers at once, each inflated, verified and written in one pass into a
-// directory nobody else knows of; when all are there, their data is synced once and one durable
-// transaction makes layers, image and names visible. Failure or a crash leaves nothing visible.
+// directory nobody else knows of; when all are there, one transaction makes layers, image and names
+// visible. Failure or a crash leaves nothing visible. Nobody waits for the disk but Import: the
+// data is written in the background, and a power cut before that takes the image away
+// (image_catalog.h). What is removed is deleted in the background too.
 //
 // Equal pulls (same reference and credentials) in flight are one pull; every caller waits no longer
 // than its own context, and the transfer is given up when nobody waits any more. A layer that two
@@ -45,11 +47,16 @@ struct ImageOptions {
   std::vector<std::string> pinned;  // "name", "prefix*", "*word*"; see PinnedPatterns
   std::string
       import_path;  // directory for archives being imported; made when needed, emptied by Recover
+  std::string recipes_path;  // directories as store/paths.h has them, made when absent
+  std::string trash_path;
+  std::string boot_id = {};  // of this boot; empty: the kernel's
+  // What writes a file system to the disk, given a descriptor of it; empty: syncfs(2).
+  std::function<absl::Status(int fd)> sync = {};
   oci::Platform platform = oci::ThisPlatform();
 };
 
 struct FsUsage {
-  uint64_t bytes = 0;  // of all layers, as counted when they were written
+  uint64_t bytes = 0;  // of all layers, as counted when they were written, until they are deleted
   uint64_t inodes = 0;
 };
 
@@ -93,7 +100,8 @@ class ImageService {
 
   // Takes images from an OCI layout or a docker-archive at `path` (a directory, or a tar file,
   // plain or compressed). `names` are given to the image instead of those in the archive, which
-  // then must hold exactly one. Returns the ids. kInvalidArgument: neither format, or an image
+  // then must hold exactly one. Returns the ids once the images are on the disk; an error of ctx
+  // while it waits for that leaves them visible. kInvalidArgument: neither format, or an image
   // without a name.
   absl::StatusOr<std::vector<std::string>> Import(const base::OpContext& ctx,
                                                   const std::string& path,
@@ -111,14 +119,18 @@ class ImageService {
 
   // By id or prefix: removes the image with all names. By tag: removes that name, and the image
   // with its last tag. By digest: removes the repository's names of it, and the image when no other
-  // repository has it. Absent is OK. Layers that no image, lease or container needs go too.
+  // repository has it. Absent is OK. Layers that no image, lease or container needs go in the
+  // background, or before it returns where the disk is short of room.
   absl::Status Remove(const std::string& text);
 
-  // Removes layers that nothing needs any more. The container service calls it after removing a
-  // container.
+  // Removes layers that nothing needs any more, in the background. The container service calls it
+  // after removing a container.
   void CollectGarbage();
 
   FsUsage Usage() const;
+
+  // Waits until nothing is left to write or to delete. For tests.
+  void WaitIdle();
 
   // From now on.
   void SetPinned(std::vector<std::string> patterns);

@@ -20,12 +20,12 @@ struct LayerPool::Entry {
   absl::Status failure;
   store::LayerRecord record;
   bool is_complete = false;  // in the database
+  bool is_spoilt = false;
   std::vector<std::string> implicit_dirs;
 };
 
-LayerPool::LayerPool(snapshot::OverlaySnapshotter& snapshotter, store::ImageStore& store,
-                     int max_workers)
-    : snapshotter_(snapshotter), store_(store), max_workers_(std::max(1, max_workers)) {}
+LayerPool::LayerPool(LayerFiles& files, store::ImageStore& store, int max_workers)
+    : files_(files), store_(store), max_workers_(std::max(1, max_workers)) {}
 
 LayerPool::~LayerPool() {
   stopping_ = true;
@@ -144,9 +144,10 @@ absl::Status LayerPool::Unpack(Entry& entry) {
   entry.record.number = number;
   entry.record.diff_id = diff_id;
   absl::Status status;
-  absl::StatusOr<base::UniqueFd> root = snapshotter_.NewLayerDir(number);
-  status = root.ok() ? FetchInto(entry, root->get()) : root.status();
-  root = base::UniqueFd();
+  {
+    const absl::StatusOr<LayerFiles::NewLayer> layer = files_.Make(number);
+    status = layer.ok() ? FetchInto(entry, *layer) : layer.status();
+  }
   if (!status.ok()) {
     Discard(number);
     entry.record.number = 0;
@@ -154,11 +155,12 @@ absl::Status LayerPool::Unpack(Entry& entry) {
   return status;
 }
 
-absl::Status LayerPool::FetchInto(Entry& entry, int root_fd) {
+absl::Status LayerPool::FetchInto(Entry& entry, const LayerFiles::NewLayer& layer) {
   archive::LayerOptions options;
   options.name = entry.source.name;
+  options.recipe_fd = layer.recipe.get();
   ASSIGN_OR_RETURN(const std::unique_ptr<archive::LayerExtractor> extractor,
-                   archive::LayerExtractor::Start(root_fd, options));
+                   archive::LayerExtractor::Start(layer.root.get(), options));
   const base::OpContext ctx(absl::InfiniteFuture(), [&] { return entry.claims == 0 || stopping_; });
   absl::Status fetched = entry.source.fetch(ctx, [&](std::span<const char> piece) {
     return extractor->Write(std::string_view(piece.data(), piece.size()));
@@ -180,13 +182,16 @@ absl::Status LayerPool::FetchInto(Entry& entry, int root_fd) {
 }
 
 void LayerPool::Discard(int64_t number) {
-  absl::Status status = snapshotter_.RemoveLayer(number);
-  if (status.ok()) {
-    status = store_.DropReservedLayer(number);
+  store::LayerRecord layer;
+  layer.number = number;
+  files_.MoveToTrash(layer);
+  if (files_.IsDiskShort()) {
+    files_.WaitIdle();  // who is told that the disk is full may try something smaller at once
   }
+  const absl::Status status = store_.DropReservedLayer(number);
   if (!status.ok()) {
     base::Log("image").warn(
-        "cannot remove an unfinished layer, leaving it to the next start layer={} error={}", number,
+        "cannot forget an unfinished layer, leaving it to the next start layer={} error={}", number,
         status.ToString());
   }
 }
@@ -258,10 +263,36 @@ void LayerPool::MarkComplete(const std::vector<Claim>& claims) {
   }
 }
 
-absl::StatusOr<std::vector<int64_t>> LayerPool::Collect(std::set<int64_t> in_use) {
+void LayerPool::Spoil(const std::set<int64_t>& failed) {
+  base::MutexLock lock(mu_);
+  std::erase_if(entries_, [&](const auto& item) {
+    Entry& entry = *item.second;
+    // The number of one that is being unpacked is its worker's.
+    const bool is_hit = entry.is_complete ? failed.count(entry.record.number) > 0
+                                          : entry.state != Entry::State::kQueued;
+    entry.is_spoilt = entry.is_spoilt || is_hit;
+    return is_hit;
+  });
+}
+
+absl::Status LayerPool::CheckUnspoilt(const std::vector<Claim>& claims) {
+  base::MutexLock lock(mu_);
+  for (const Claim& claim : claims) {
+    if (claim.entry_->is_spoilt) {
+      return absl::DataLossError(fmt::format(
+          "layer '{}': the disk failed to store something while it was unpacked; pull it again",
+          claim.entry_->source.name));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<store::LayerRecord>> LayerPool::Collect(std::set<int64_t> in_use) {
   base::MutexLock lock(mu_);
   for (const auto& [diff_id, entry] : entries_) {
-    in_use.insert(entry->record.number);
+    if (entry->is_complete) {
+      in_use.insert(entry->record.number);
+    }
   }
   return store_.CollectLayers(in_use);
 }

@@ -6,7 +6,7 @@
 // layer from being collected. When the last claim on a layer is dropped before it was published,
 // its transfer is given up and its directory removed.
 //
-// Threads: thread-safe. Ownership: borrows snapshotter and store; claims must not outlive the pool.
+// Threads: thread-safe. Ownership: borrows files and store; claims must not outlive the pool.
 #pragma once
 
 #include <atomic>
@@ -23,9 +23,9 @@
 
 #include "lib/base/mutex.h"
 #include "lib/base/op_context.h"
+#include "lib/image/layer_files.h"
 #include "lib/image/thread_group.h"
 #include "lib/oci/digest.h"
-#include "lib/snapshot/overlay_snapshotter.h"
 #include "lib/store/image_store.h"
 
 namespace berth::image {
@@ -42,7 +42,7 @@ struct LayerSource {
 
 class LayerPool {
  public:
-  LayerPool(snapshot::OverlaySnapshotter& snapshotter, store::ImageStore& store, int max_workers);
+  LayerPool(LayerFiles& files, store::ImageStore& store, int max_workers);
   // Gives up what runs and waits for the workers.
   ~LayerPool();
 
@@ -81,22 +81,28 @@ class LayerPool {
   bool IsNew(const Claim& claim);
   // Directories it did not describe. Empties the list.
   std::vector<std::string> TakeImplicitDirs(const Claim& claim);
+  // The disk has failed to store something: layers that are being unpacked or wait for their image,
+  // and the published ones in `failed`, may be damaged. Who claims such a layer next gets a new
+  // one.
+  void Spoil(const std::set<int64_t>& failed);
+  // kDataLoss: one of them was spoilt.
+  absl::Status CheckUnspoilt(const std::vector<Claim>& claims);
   // They are published.
   void MarkComplete(const std::vector<Claim>& claims);
 
   // Removes the records of complete layers that neither an image, nor in_use, nor a claim holds;
   // returns them.
-  absl::StatusOr<std::vector<int64_t>> Collect(std::set<int64_t> in_use);
+  absl::StatusOr<std::vector<store::LayerRecord>> Collect(std::set<int64_t> in_use);
 
  private:
   void Work();
   absl::Status Unpack(Entry& entry);
-  absl::Status FetchInto(Entry& entry, int root_fd);
+  absl::Status FetchInto(Entry& entry, const LayerFiles::NewLayer& layer);
   void Discard(int64_t number);
   // Ends kRunning. False, and nothing done: it succeeded, but nobody wants it any more.
   bool Settle(Entry& entry, const absl::Status& status);
 
-  snapshot::OverlaySnapshotter& snapshotter_;
+  LayerFiles& files_;
   store::ImageStore& store_;
   const int max_workers_;
 

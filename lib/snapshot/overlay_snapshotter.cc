@@ -19,7 +19,6 @@ namespace berth::snapshot {
 namespace {
 
 constexpr LayerNumber kEmptyLayer = 0;
-constexpr std::string_view kRemoving = "removing-";  // prefix of a layer on its way out
 // Following what an image's xattrs say about other places of a layer is never needed: layers come
 // from archives.
 constexpr std::string_view kSafeOptions = "index=off,metacopy=off,redirect_dir=nofollow";
@@ -69,8 +68,8 @@ std::string OverlaySnapshotter::LayerPath(LayerNumber number) const {
 
 absl::StatusOr<base::UniqueFd> OverlaySnapshotter::NewLayerDir(LayerNumber number) {
   BERTH_CHECK(number > kEmptyLayer);
-  RETURN_IF_ERROR(RemoveLayer(number));
   const std::string path = LayerPath(number);
+  RETURN_IF_ERROR(base::Annotate(base::RemoveTree(path), fmt::format("remove layer {}", number)));
   if (::mkdir(path.c_str(), 0755) != 0) {
     return base::ErrnoStatus(errno, fmt::format("make layer directory '{}'", path));
   }
@@ -86,36 +85,21 @@ absl::StatusOr<base::UniqueFd> OverlaySnapshotter::OpenLayerDir(LayerNumber numb
   return base::OpenFile(LayerPath(number), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-absl::Status OverlaySnapshotter::RemoveLayer(LayerNumber number) {
-  BERTH_CHECK(number > kEmptyLayer);
-  const std::string doomed = fmt::format("{}/{}{}", layers_path_, kRemoving, number);
-  RETURN_IF_ERROR(base::RemoveTree(doomed));
-  if (::rename(LayerPath(number).c_str(), doomed.c_str()) != 0) {
-    return errno == ENOENT ? absl::OkStatus()
-                           : base::ErrnoStatus(errno, fmt::format("remove layer {}", number));
-  }
-  return base::Annotate(base::RemoveTree(doomed), fmt::format("remove layer {}", number));
+absl::StatusOr<base::UniqueFd> OverlaySnapshotter::OpenLayers() const {
+  return base::OpenFile(layers_path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-absl::StatusOr<int> OverlaySnapshotter::PruneLayers(const std::set<LayerNumber>& known) {
+absl::StatusOr<std::vector<std::string>> OverlaySnapshotter::StrayLayers(
+    const std::set<LayerNumber>& known) const {
   ASSIGN_OR_RETURN(const std::vector<std::string> names, base::ListDir(layers_path_));
-  int removed = 0;
+  std::vector<std::string> strays;
   for (const std::string& name : names) {
     const std::optional<LayerNumber> number = ToNumber(name);
-    if (number == kEmptyLayer || (number.has_value() && known.count(*number) > 0)) {
-      continue;
+    if (number != kEmptyLayer && (!number.has_value() || known.count(*number) == 0)) {
+      strays.push_back(layers_path_ + "/" + name);
     }
-    RETURN_IF_ERROR(
-        base::Annotate(base::RemoveTree(layers_path_ + "/" + name), "remove leftover layer"));
-    ++removed;
   }
-  return removed;
-}
-
-absl::Status OverlaySnapshotter::Sync() {
-  ASSIGN_OR_RETURN(const base::UniqueFd fd, base::OpenFile(layers_path_, O_RDONLY | O_DIRECTORY));
-  return ::syncfs(fd.get()) == 0 ? absl::OkStatus()
-                                 : base::ErrnoStatus(errno, fmt::format("sync '{}'", layers_path_));
+  return strays;
 }
 
 absl::StatusOr<std::string> OverlaySnapshotter::LowerDirs(

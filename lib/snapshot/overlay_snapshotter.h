@@ -6,8 +6,8 @@
 //           <root>/layers/0/               always empty: the lower directory of an image without
 //           layers <root>/containers/<id>/upper   what the container wrote (path chosen by the
 //           caller) <root>/containers/<id>/work    overlayfs's own
-// A layer directory means nothing until the database knows it; what it does not know is removed by
-// PruneLayers.
+// A layer directory means nothing until the database knows it; what it does not know StrayLayers
+// tells.
 //
 // Threads: thread-safe; calls for the same directory must not overlap. Blocking.
 // Ownership: borrows the Mounter.
@@ -67,13 +67,10 @@ class OverlaySnapshotter {
   // Opens an existing one. kNotFound.
   absl::StatusOr<base::UniqueFd> OpenLayerDir(LayerNumber number) const;
   std::string LayerPath(LayerNumber number) const;
-  // Removes a layer's tree; absent is OK. First by renaming it, so a crash midway leaves nothing
-  // under that number.
-  absl::Status RemoveLayer(LayerNumber number);
-  // Removes every directory beneath <root>/layers that is not in `known`; returns how many.
-  absl::StatusOr<int> PruneLayers(const std::set<LayerNumber>& known);
-  // Writes all data of the file system that holds the layers to disk.
-  absl::Status Sync();
+  // Opens the directory of layers.
+  absl::StatusOr<base::UniqueFd> OpenLayers() const;
+  // Paths of everything beneath <root>/layers that is not in `known`.
+  absl::StatusOr<std::vector<std::string>> StrayLayers(const std::set<LayerNumber>& known) const;
 
   // Mounts the root filesystem. The new root directory has the owner and mode of the top layer's.
   // A view of the layers needs Linux 5.19.

@@ -1,10 +1,15 @@
 #include "lib/store/database.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <utility>
 
 #include "fmt/format.h"
 #include <sqlite3.h>
 
+#include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 
@@ -183,24 +188,28 @@ absl::Status Database::Configure() {
 
 absl::Status Database::Transact(Durability durability,
                                 const std::function<absl::Status(Database&)>& work) {
-  base::MutexLock lock(mu_);
-  if (durability == Durability::kDisk) {
-    RETURN_IF_ERROR(Exec("PRAGMA synchronous=FULL"));
-  }
-  absl::Status status = Exec("BEGIN IMMEDIATE");
-  if (status.ok()) {
-    status = work(*this);
+  {
+    base::MutexLock lock(mu_);
+    RETURN_IF_ERROR(Exec("BEGIN IMMEDIATE"));
+    absl::Status status = work(*this);
     if (status.ok()) {
       status = Exec("COMMIT");
     }
     if (!status.ok()) {
       Exec("ROLLBACK").IgnoreError();  // a failed COMMIT may have rolled back already
+      return status;
     }
   }
-  if (durability == Durability::kDisk) {
-    Exec("PRAGMA synchronous=NORMAL").IgnoreError();
-  }
-  return status;
+  return durability == Durability::kDisk ? Flush() : absl::OkStatus();
+}
+
+// A commit has written its pages to the log; what a checkpoint has taken out of the log since then
+// it has synced itself. SQLite's locks are on other files, so closing this one frees none.
+absl::Status Database::Flush() {
+  const std::string log = path_ + "-wal";
+  ASSIGN_OR_RETURN(const base::UniqueFd fd, base::OpenFile(log, O_RDONLY));
+  return ::fsync(fd.get()) == 0 ? absl::OkStatus()
+                                : base::ErrnoStatus(errno, fmt::format("sync '{}'", log));
 }
 
 absl::StatusOr<Statement> Database::Prepare(std::string_view sql) {

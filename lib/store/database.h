@@ -2,12 +2,13 @@
 // connection; the tables have typed owners (ImageStore, RecordStore).
 //
 // Durability: WAL with synchronous=NORMAL: a commit is atomic and survives the daemon's death,
-// without an fsync. A transaction begun with Durability::kDisk is on the disk when Commit() returns
-// (synchronous=FULL). The log is folded into the database ("checkpoint", two fsyncs) by a thread
-// and a connection of its own, so no request waits for it. Threads: thread-safe; one statement or
-// transaction at a time, by an internal mutex that a Transaction holds until its end. Errors:
-// kResourceExhausted: disk full; kDataLoss: the file is damaged; kFailedPrecondition: made by a
-// newer berth.
+// without an fsync. After a transaction with Durability::kDisk the log is synced, by a descriptor
+// of its own and after the lock is free, so that nobody's transaction waits for the disk; it is on
+// the disk when Transact() returns, and others may see it before that. The log is folded into the
+// database ("checkpoint", two fsyncs) by a thread and a connection of its own, so no request waits
+// for it. Threads: thread-safe; one statement or transaction at a time, by an internal mutex that a
+// Transaction holds until its end. Errors: kResourceExhausted: disk full; kDataLoss: the file is
+// damaged; kFailedPrecondition: made by a newer berth.
 #pragma once
 
 #include <atomic>
@@ -65,6 +66,8 @@ class Database {
   // Runs `work` in one transaction: committed when it returns OK, rolled back otherwise. Not
   // reentrant.
   absl::Status Transact(Durability durability, const std::function<absl::Status(Database&)>& work);
+  // Writes to the disk what was committed before the call. Takes no lock.
+  absl::Status Flush();
   // Within Transact's work only.
   absl::StatusOr<Statement> Prepare(std::string_view sql);
   int64_t LastInsertId() const;

@@ -31,14 +31,15 @@ LayerRecord LayerOf(const Statement& row) {
 
 absl::Status PublishLayers(Database& db, const ImageStore::Publication& publication) {
   ASSIGN_OR_RETURN(Statement complete,
-                   db.Prepare("UPDATE layers SET complete = 1, size_bytes = ?2, inodes = ?3 "
-                              "WHERE number = ?1 AND complete = 0"));
+                   db.Prepare("UPDATE layers SET complete = 1, size_bytes = ?2, inodes = ?3, "
+                              "boot_id = nullif(?4, '') WHERE number = ?1 AND complete = 0"));
   ASSIGN_OR_RETURN(Statement exists,
                    db.Prepare("SELECT 1 FROM layers WHERE number = ?1 AND complete = 1"));
   for (const LayerRecord& layer : publication.layers) {
     const absl::Status status = complete.Bind(1, layer.number)
                                     .Bind(2, static_cast<int64_t>(layer.size_bytes))
                                     .Bind(3, static_cast<int64_t>(layer.inodes))
+                                    .Bind(4, publication.boot_id)
                                     .Run();
     if (absl::IsAlreadyExists(status)) {
       return absl::AbortedError(
@@ -79,7 +80,7 @@ absl::Status ImageStore::DropReservedLayer(int64_t number) {
 absl::Status ImageStore::Publish(const Publication& publication) {
   return base::Annotate(
       db_.Transact(
-          Durability::kDisk,
+          publication.durability,
           [&](Database& db) -> absl::Status {
             RETURN_IF_ERROR(PublishLayers(db, publication));
             ASSIGN_OR_RETURN(
@@ -136,6 +137,46 @@ absl::StatusOr<std::vector<LayerRecord>> ImageStore::Layers() {
                    [&](Statement& row) { layers.push_back(LayerOf(row)); });
   }));
   return layers;
+}
+
+absl::StatusOr<std::map<int64_t, std::string>> ImageStore::PendingLayers() {
+  std::map<int64_t, std::string> layers;
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) {
+    return ForEach(db, "SELECT number, boot_id FROM layers WHERE complete = 1 AND boot_id NOT NULL",
+                   [&](Statement& row) { layers[row.Int(0)] = row.Text(1); });
+  }));
+  return layers;
+}
+
+absl::Status ImageStore::MarkDurable(const std::map<int64_t, std::string>& layers) {
+  return db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
+    ASSIGN_OR_RETURN(
+        Statement mark,
+        db.Prepare("UPDATE layers SET boot_id = NULL WHERE number = ?1 AND boot_id = ?2"));
+    for (const auto& [number, boot_id] : layers) {
+      RETURN_IF_ERROR(mark.Bind(1, number).Bind(2, boot_id).Run());
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<std::vector<std::string>> ImageStore::FailPending() {
+  std::vector<std::string> images;
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+    RETURN_IF_ERROR(ForEach(db,
+                            "SELECT DISTINCT image_id FROM image_layers JOIN layers "
+                            "ON layer = number WHERE boot_id NOT NULL",
+                            [&](Statement& row) { images.push_back(row.Text(0)); }));
+    ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM images WHERE id = ?1"));
+    for (const std::string& id : images) {
+      RETURN_IF_ERROR(remove.Bind(1, id).Run());
+    }
+    // A container may still stand on it, so the record stays; the DiffID goes to the next pull.
+    ASSIGN_OR_RETURN(Statement spoil, db.Prepare("UPDATE layers SET diff_id = 'damaged:' || number "
+                                                 "WHERE complete = 1 AND boot_id NOT NULL"));
+    return spoil.Run();
+  }));
+  return images;
 }
 
 absl::StatusOr<std::vector<model::ImageRecord>> ImageStore::Load() {
@@ -204,20 +245,21 @@ absl::Status ImageStore::RemoveImage(const std::string& image_id) {
   });
 }
 
-absl::StatusOr<std::vector<int64_t>> ImageStore::CollectLayers(const std::set<int64_t>& in_use) {
-  std::vector<int64_t> collected;
-  RETURN_IF_ERROR(db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
+absl::StatusOr<std::vector<LayerRecord>> ImageStore::CollectLayers(
+    const std::set<int64_t>& in_use) {
+  std::vector<LayerRecord> collected;
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
     RETURN_IF_ERROR(ForEach(db,
-                            "SELECT number FROM layers WHERE complete = 1 AND number NOT IN "
-                            "(SELECT layer FROM image_layers)",
+                            "SELECT number, diff_id, size_bytes, inodes FROM layers "
+                            "WHERE complete = 1 AND number NOT IN (SELECT layer FROM image_layers)",
                             [&](Statement& row) {
                               if (!in_use.contains(row.Int(0))) {
-                                collected.push_back(row.Int(0));
+                                collected.push_back(LayerOf(row));
                               }
                             }));
     ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM layers WHERE number = ?1"));
-    for (int64_t number : collected) {
-      RETURN_IF_ERROR(remove.Bind(1, number).Run());
+    for (const LayerRecord& layer : collected) {
+      RETURN_IF_ERROR(remove.Bind(1, layer.number).Run());
     }
     return absl::OkStatus();
   }));

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct LayerRecord {
   std::string diff_id;  // "sha256:<hex>"
   uint64_t size_bytes = 0;
   uint64_t inodes = 0;
+
+  bool operator==(const LayerRecord&) const = default;
 };
 
 class ImageStore {
@@ -39,8 +42,12 @@ class ImageStore {
         layers;  // base first; reserved ones become complete, complete ones are shared
     std::vector<std::string> repo_tags;  // names that now mean this image; another image loses them
     std::vector<std::string> repo_digests;  // added to the image's
+    // Of layers that become complete: the boot during which they were written. They count as not
+    // stored until MarkDurable. Empty: their files are on the disk.
+    std::string boot_id = {};
+    Durability durability = Durability::kDisk;
   };
-  // One transaction, on the disk when it returns (Durability::kDisk). kAborted: another pull
+  // One transaction. kAborted: another pull
   // completed one of the reserved layers (same DiffID) first, or a shared one is gone: look the
   // layers up again.
   absl::Status Publish(const Publication& publication);
@@ -48,6 +55,14 @@ class ImageStore {
   // Complete layers by DiffID; kNotFound.
   absl::StatusOr<LayerRecord> FindLayer(const std::string& diff_id);
   absl::StatusOr<std::vector<LayerRecord>> Layers();  // complete ones
+
+  // Complete layers that are not known to be on the disk, with the boot that wrote them.
+  absl::StatusOr<std::map<int64_t, std::string>> PendingLayers();
+  // Their files are on the disk. One transaction, on the disk when it returns.
+  absl::Status MarkDurable(const std::map<int64_t, std::string>& layers);
+  // The disk failed to store them: removes every image with a pending layer and returns those
+  // images' ids; FindLayer no longer finds the layers, CollectLayers does.
+  absl::StatusOr<std::vector<std::string>> FailPending();
 
   // Every image, repo_tags and repo_digests sorted, newest first. `pinned` is not stored: false.
   absl::StatusOr<std::vector<model::ImageRecord>> Load();
@@ -61,9 +76,11 @@ class ImageStore {
   // Removes the image with its names; its layers stay until CollectLayers.
   absl::Status RemoveImage(const std::string& image_id);
   // Removes the records of complete layers that no image and nothing in `in_use` holds; returns
-  // them: remove their directories. On the disk when it returns: after a power cut no record may
-  // name a directory that is gone.
-  absl::StatusOr<std::vector<int64_t>> CollectLayers(const std::set<int64_t>& in_use);
+  // them: remove their directories, after Flush(): after a power cut no record may name a directory
+  // that is gone.
+  absl::StatusOr<std::vector<LayerRecord>> CollectLayers(const std::set<int64_t>& in_use);
+  // What was done before is on the disk when it returns.
+  absl::Status Flush() { return db_.Flush(); }
   // At start: forgets every reserved number; returns all that may exist on disk as complete ones.
   // Other directories are leftovers.
   absl::StatusOr<std::set<int64_t>> ForgetReserved();

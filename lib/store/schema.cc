@@ -4,9 +4,21 @@
 
 namespace berth::store {
 
-const int kSchemaVersion = 1;
+const int kSchemaVersion = 2;
+
+namespace {
+
+// layers.boot_id: not known to be on the disk yet; the boot (/proc/sys/kernel/random/boot_id)
+// during which it was unpacked. NULL: on the disk, as everything was that version 1 called
+// complete.
+constexpr char kStep1[] = "ALTER TABLE layers ADD COLUMN boot_id TEXT;";
+
+}  // namespace
 
 const char* SchemaStep(int from_version) {
+  if (from_version == 1) {
+    return kStep1;
+  }
   BERTH_CHECK(from_version == 0);
   // layers.number names the directory; AUTOINCREMENT never gives a number twice, so a leftover
   // directory of a removed or half-unpacked layer can never be taken for another one's. complete =

@@ -110,8 +110,9 @@ TEST_F(StoreTest, LayersAreSharedAndCollected) {
     }
   }
   ASSERT_TRUE(images.RemoveImage("aa").ok());
-  EXPECT_EQ(*images.CollectLayers({two}), std::vector<int64_t>());
-  EXPECT_EQ(*images.CollectLayers({}), std::vector<int64_t>{two});
+  EXPECT_TRUE(images.CollectLayers({two})->empty());
+  EXPECT_EQ(*images.CollectLayers({}), (std::vector<LayerRecord>{{two, "sha256:2", 20, 2}}));
+  ASSERT_TRUE(images.Flush().ok());
   EXPECT_GT(*images.ReserveLayer("sha256:2"), two);
 }
 
@@ -124,6 +125,64 @@ TEST_F(StoreTest, TheSecondPullOfALayerIsTold) {
   EXPECT_TRUE(absl::IsAborted(images.Publish(Image("cc", {{999, "sha256:9", 1, 1}}, {}))));
   EXPECT_EQ(images.Load()->size(), 1u);
   EXPECT_EQ(*images.ForgetReserved(), std::set<int64_t>{first});
+}
+
+TEST_F(StoreTest, LayersThatAreNotOnTheDiskYet) {
+  ImageStore images(*db_);
+  const int64_t one = *images.ReserveLayer("sha256:1");
+  const int64_t two = *images.ReserveLayer("sha256:2");
+  ImageStore::Publication a = Image("aa", {{one, "sha256:1", 1, 1}}, {"a:1"});
+  a.boot_id = "boot-1";
+  a.durability = Durability::kCrash;
+  ASSERT_TRUE(images.Publish(a).ok());
+  ImageStore::Publication b = Image("bb", {{one, "sha256:1", 1, 1}, {two, "sha256:2", 1, 1}}, {});
+  b.boot_id = "boot-2";
+  ASSERT_TRUE(images.Publish(b).ok());
+  using Pending = std::map<int64_t, std::string>;
+  EXPECT_EQ(*images.PendingLayers(), (Pending{{one, "boot-1"}, {two, "boot-2"}}))
+      << "a shared layer stays as it is";
+  ASSERT_TRUE(images.MarkDurable({{one, "boot-1"}, {two, "another boot"}}).ok());
+  Reopen();
+  ImageStore again(*db_);
+  EXPECT_EQ(*again.PendingLayers(), (Pending{{two, "boot-2"}}));
+  EXPECT_EQ(*again.FailPending(), std::vector<std::string>{"bb"});
+  EXPECT_EQ(again.Load()->size(), 1u) << "'aa' has no layer that failed";
+  EXPECT_TRUE(absl::IsNotFound(again.FindLayer("sha256:2").status()));
+  EXPECT_EQ(again.CollectLayers({})->at(0).number, two);
+  ASSERT_TRUE(again.Publish(Image("dd", {{one, "sha256:1", 1, 1}}, {})).ok());
+  EXPECT_TRUE(again.PendingLayers()->empty());
+}
+
+// What version 1 published was on the disk.
+TEST_F(StoreTest, ADatabaseOfVersion1IsBroughtUpToDate) {
+  ASSERT_TRUE(db_->Transact(Durability::kCrash,
+                            [](Database& db) -> absl::Status {
+                              for (const char* sql :
+                                   {"ALTER TABLE layers DROP COLUMN boot_id",
+                                    "INSERT INTO layers VALUES(7, 'sha256:7', 1, 70, 8)",
+                                    "INSERT INTO images VALUES('aa', '{}', 5)",
+                                    "INSERT INTO image_layers VALUES('aa', 0, 7)",
+                                    "INSERT INTO image_names VALUES('r:1', 'aa')",
+                                    "PRAGMA user_version=1"}) {
+                                auto statement = db.Prepare(sql);
+                                if (!statement.ok()) {
+                                  return statement.status();
+                                }
+                                if (absl::Status status = statement->Run(); !status.ok()) {
+                                  return status;
+                                }
+                              }
+                              return absl::OkStatus();
+                            })
+                  .ok());
+  Reopen();
+  ImageStore images(*db_);
+  EXPECT_TRUE(images.PendingLayers()->empty());
+  EXPECT_EQ(*images.FindLayer("sha256:7"), (LayerRecord{7, "sha256:7", 70, 8}));
+  ASSERT_EQ(images.Load()->size(), 1u);
+  EXPECT_EQ(images.Load()->at(0).repo_tags, std::vector<std::string>{"r:1"});
+  const int64_t next = *images.ReserveLayer("sha256:8");
+  EXPECT_EQ(next, 8);
 }
 
 TEST_F(StoreTest, TheLogIsFoldedInWhileItIsInUse) {

@@ -55,6 +55,8 @@ class ImageTest : public ::testing::Test {
     client_ = std::make_unique<registry::RegistryClient>(
         server_, std::make_shared<const registry::RegistriesConf>(), registry_options);
     options_.import_path = root_ + "/import";
+    options_.recipes_path = root_ + "/recipes";
+    options_.trash_path = root_ + "/trash";
     images_ = std::make_unique<ImageService>(*client_, *snapshotter_, *store_, options_);
     const absl::Status recovered = images_->Recover();
     ASSERT_TRUE(recovered.ok()) << recovered;
@@ -63,6 +65,7 @@ class ImageTest : public ::testing::Test {
   void Close() {
     images_.reset();
     client_.reset();
+    snapshotter_.reset();
     store_.reset();
     db_.reset();
   }
@@ -102,13 +105,17 @@ class ImageTest : public ::testing::Test {
   }
   // Directories of layers, without the empty one.
   std::set<int64_t> LayerDirs() {
+    std::set<int64_t> numbers = Numbers("layers");
+    numbers.erase(0);
+    return numbers;
+  }
+  std::set<int64_t> Numbers(const std::string& directory) {
     std::set<int64_t> numbers;
-    const auto names = base::ListDir(root_ + "/layers");
+    const auto names = base::ListDir(root_ + "/" + directory);
     for (const std::string& name : *names) {
       EXPECT_EQ(name.find_first_not_of("0123456789"), std::string::npos) << name;
       numbers.insert(std::stoll(name));
     }
-    numbers.erase(0);
     return numbers;
   }
   std::set<int64_t> CompleteLayers() {
@@ -119,8 +126,13 @@ class ImageTest : public ::testing::Test {
     }
     return numbers;
   }
+  // Whatever removals and pulls have left to do is done.
   void CheckNothingUnfinished() {
+    images_->WaitIdle();
     EXPECT_EQ(LayerDirs(), CompleteLayers());
+    EXPECT_EQ(Numbers("recipes"), CompleteLayers());
+    EXPECT_TRUE(base::ListDir(root_ + "/trash")->empty());
+    EXPECT_TRUE(store_->PendingLayers()->empty());
     EXPECT_FALSE(base::PathExists(root_ + "/import") && !base::ListDir(root_ + "/import")->empty());
   }
 
