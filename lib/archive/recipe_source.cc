@@ -75,6 +75,9 @@ absl::StatusOr<std::string_view> RecipeSource::Next() {
     }
     if (!piece.empty()) {
       bytes_ += piece.size();
+      if (bytes_ > header_.tar_bytes) {  // zeros in place of a file that says it is endless, too
+        return BadRecipe(fmt::format("makes more than {} bytes", header_.tar_bytes));
+      }
       return piece;
     }
     ASSIGN_OR_RETURN(const bool more, reader_.Next(record_));

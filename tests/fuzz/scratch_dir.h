@@ -1,10 +1,11 @@
-// ScratchDir: an empty directory on a tmpfs of a mount namespace in which all else is read-only:
-// what a layer writes elsewhere fails loudly and harms nothing. For a thread that lives as long as
-// the program.
+// ScratchDir: an empty directory on a tmpfs of a mount namespace in which all else but the working
+// directory is read-only: what a layer writes elsewhere fails loudly and harms nothing. For a
+// thread that lives as long as the program.
 #pragma once
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -30,12 +31,14 @@ class ScratchDir {
   ScratchDir() {
     BERTH_CHECK(::unshare(CLONE_FS | CLONE_NEWNS) == 0);
     BERTH_CHECK(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
-    struct Attributes {
-      uint64_t set, clear, propagation, userns_fd;
-    } read_only = {MS_RDONLY, 0, 0, 0};  // MOUNT_ATTR_RDONLY has the same value
-    constexpr int kRecursive = 0x8000;   // AT_RECURSIVE
-    BERTH_CHECK(::syscall(442 /* mount_setattr */, -1, "/", kRecursive, &read_only,
-                          sizeof(read_only)) == 0);
+    // But for the working directory, where libFuzzer puts what it finds, on whichever thread.
+    char here[4096];
+    BERTH_CHECK(::getcwd(here, sizeof(here)) != nullptr);
+    BERTH_CHECK(::mount(here, here, nullptr, MS_BIND, nullptr) == 0);
+    constexpr uint64_t kReadOnly = MS_RDONLY;  // MOUNT_ATTR_RDONLY has the same value
+    SetAttributes("/", 0x8000 /* AT_RECURSIVE */, {kReadOnly, 0, 0, 0});
+    SetAttributes(here, 0, {0, kReadOnly, 0, 0});
+    BERTH_CHECK(::chdir(here) == 0);
     BERTH_CHECK(::mount("fuzz", kPlace, "tmpfs", 0, "mode=700,size=64m,nr_inodes=20000") == 0);
   }
 
@@ -54,6 +57,14 @@ class ScratchDir {
   }
 
  private:
+  struct Attributes {
+    uint64_t set, clear, propagation, userns_fd;
+  };
+  static void SetAttributes(const char* path, int flags, const Attributes& attributes) {
+    BERTH_CHECK(
+        ::syscall(442 /* mount_setattr */, -1, path, flags, &attributes, sizeof(attributes)) == 0);
+  }
+
   const std::string root_ = std::string(kPlace) + "/root";
 };
 
@@ -73,6 +84,11 @@ class Worker {
 
  private:
   void Work() {
+    // libFuzzer's alarm, by which it finds what takes too long, is for its own thread.
+    sigset_t alarm;
+    sigemptyset(&alarm);
+    sigaddset(&alarm, SIGALRM);
+    ::pthread_sigmask(SIG_BLOCK, &alarm, nullptr);
     ScratchDir scratch;
     std::unique_lock lock(mu_);
     while (true) {
