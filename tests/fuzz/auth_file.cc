@@ -10,7 +10,7 @@ FUZZ_TARGET(auth_file) {
   const std::string host = parts.Line();
   const std::string repository = parts.Line();
   const std::string_view file = parts.Rest();
-  (void)FindCredentialsIn(file, host, repository);
+  (void)FindAuthIn(file, host, repository);
   const auto basic = DecodeBasicAuth(file);
   if (basic.ok()) {
     BERTH_CHECK(basic->username.find(':') == std::string::npos);
