@@ -73,8 +73,12 @@ const char* KindName(mode_t type) {
 
 absl::StatusOr<std::map<std::string, std::string>> ReadXattrs(int fd) {
   std::map<std::string, std::string> xattrs;
-  std::vector<char> names(XATTR_LIST_MAX);
-  const ssize_t size = ::flistxattr(fd, names.data(), names.size());
+  std::vector<char> names;
+  ssize_t size = ::flistxattr(fd, nullptr, 0);  // mostly there are none
+  if (size > 0) {
+    names.resize(XATTR_LIST_MAX);
+    size = ::flistxattr(fd, names.data(), names.size());
+  }
   if (size < 0) {
     return errno == ENOTSUP ? absl::StatusOr<std::map<std::string, std::string>>(xattrs)
                             : base::ErrnoStatus(errno, "list attributes");

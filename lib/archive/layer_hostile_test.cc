@@ -1,9 +1,11 @@
 // Layers that try to get out of their root, or to use up the machine. The fixture checks after
 // every test that nothing beside the root was made or changed. Needs root.
+#include <sys/mman.h>
 #include <sys/mount.h>
 
 #include <cstring>
 
+#include "lib/archive/layer_recipe.h"
 #include "lib/archive/testing/layer_test_dir.h"
 #include "lib/archive/testing/tar_builder.h"
 
@@ -285,9 +287,15 @@ TEST_F(LayerHostileTest, ROOT_RandomBytesNeverGetOut) {
       .File("d/f", "content")
       .Symlink("l", "../outside")
       .File("l2", "x")
-      .HardLink("h", "d/f");
+      .HardLink("h", "d/f")
+      .File("d/f", "again")
+      .File(".wh.w", "")
+      .File("e/f", "f")
+      .File("e/.wh..wh..opq", "")
+      .Add({.name = "p", .content = "p", .pax = {{"mtime", "1.5"}, {"SCHILY.xattr.user.a", "b"}}});
   const std::string good = tar.Finish();
   unsigned random = 12345;
+  int unpacked = 0;
   for (int round = 0; round < 400; ++round) {
     std::string bad = good;
     for (int change = 0; change < 3; ++change) {
@@ -306,10 +314,27 @@ TEST_F(LayerHostileTest, ROOT_RandomBytesNeverGetOut) {
       }
     }
     NewRoot();
-    (void)Unpack(bad).ok();
+    recipe_.Reset(::memfd_create("recipe", MFD_CLOEXEC));
+    const auto result = Unpack(bad);
     ASSERT_EQ(Outside(), "victim=untouched;") << "round " << round;
+    if (result.ok()) {
+      // Whatever was unpacked is made again, and is what is expected.
+      std::string made;
+      const base::OpContext no_limit = base::OpContext::Background();
+      const absl::Status status =
+          AssembleLayer(no_limit, root_.get(), recipe_.get(), [&](std::string_view piece) {
+            made.append(piece);
+            return absl::OkStatus();
+          });
+      ASSERT_TRUE(status.ok() && made == bad) << "round " << round << ": " << status;
+      const auto problems = CheckLayer(no_limit, root_.get(), recipe_.get(), result->diff_id, 1);
+      ASSERT_TRUE(problems.ok()) << "round " << round << ": " << problems.status();
+      ASSERT_EQ(*problems, std::vector<std::string>()) << "round " << round;
+      ++unpacked;
+    }
     ASSERT_TRUE(base::RemoveTree(root_path_).ok());
   }
+  EXPECT_GT(unpacked, 20);
 }
 
 TEST_F(LayerHostileTest, ROOT_AFullDiskIsNamedAsSuch) {

@@ -176,6 +176,14 @@ TEST_F(LayerRecipeTest, ROOT_ReplacedFilesAreKept) {
   EXPECT_EQ(Content("real/i"), "elsewhere");
 }
 
+TEST_F(LayerRecipeTest, ROOT_WhiteoutsOfTheLayersOwnNames) {
+  TarBuilder tar;
+  tar.File("f", "here").File(".wh.f", "").Dir("d").File("d/x", "x").File(".wh.d", "");
+  tar.File(".wh.e", "").File("e/y", "y").File(".wh.g", "").Dir("g").File(".wh.k", "");
+  tar.File("k", "file").File("i/j", "implicit").File(".wh.i", "");
+  IsMadeAgain(tar.Finish());
+}
+
 TEST_F(LayerRecipeTest, ROOT_MoreReplacedFilesThanAreKeptMakeItLossy) {
   const std::string large(20 << 20, 'l');
   UnpackAnew(TarBuilder()

@@ -26,6 +26,7 @@ constexpr Field kChecksum = {148, 8};
 constexpr size_t kType = 156;
 constexpr Field kLink = {157, 100};
 constexpr Field kMagic = {257, 8};  // with the version
+constexpr std::string_view kGnuMagic("ustar  \0", 8);
 constexpr Field kDevMajor = {329, 8};
 constexpr Field kDevMinor = {337, 8};
 constexpr Field kPrefix = {345, 155};
@@ -99,7 +100,7 @@ bool HasMistakenPrefix(const char* block) {
 }
 
 void ParseFormat(const char* block, TarHeader& header) {
-  if (std::memcmp(block + kMagic.at, "ustar  \0", kMagic.size) == 0) {
+  if (std::memcmp(block + kMagic.at, kGnuMagic.data(), kMagic.size) == 0) {
     header.format = TarHeader::Format::kGnu;
     if (HasMistakenPrefix(block)) {
       header.prefix = Text(block, kPrefix);
@@ -176,6 +177,9 @@ absl::StatusOr<TarHeader> ParseTarHeader(const char* block) {
 }
 
 absl::StatusOr<bool> ParseOldGnuSparse(const char* header, std::vector<SparsePiece>& map) {
+  if (std::memcmp(header + kMagic.at, kGnuMagic.data(), kMagic.size) != 0) {
+    return absl::DataLossError("header: a sparse file of old GNU in an archive that is none");
+  }
   return ParseSparse(header + kGnuSparseMap, kGnuSparseEntries, header[kGnuIsExtended] != '\0',
                      map);
 }

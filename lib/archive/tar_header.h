@@ -6,7 +6,6 @@
 // Source: POSIX.1-2017 pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 #include <vector>

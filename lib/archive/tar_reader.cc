@@ -267,17 +267,17 @@ absl::Status TarReader::SetKind(const TarHeader& header, TarEntry& entry) const 
   return absl::OkStatus();
 }
 
-absl::Status TarReader::SetAttributes(const TarHeader& header, TarEntry& entry) const {
+absl::Status TarReader::SetAttributes(const TarHeader& header, TarEntry& entry) {
   int64_t uid = header.uid;
   int64_t gid = header.gid;
   entry.mtime = {header.mtime, 0};
   entry.xattrs.clear();
   if (extension_.has_pax) {
-    const PaxHeader& pax = extension_.pax;
+    PaxHeader& pax = extension_.pax;
     uid = pax.uid.value_or(uid);
     gid = pax.gid.value_or(gid);
     entry.mtime = pax.mtime.value_or(entry.mtime);
-    entry.xattrs = pax.xattrs;
+    entry.xattrs = std::move(pax.xattrs);
   }
   if (!IsId(uid) || !IsId(gid)) {
     return absl::InvalidArgumentError(

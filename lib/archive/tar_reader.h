@@ -105,7 +105,7 @@ class TarReader {
   absl::StatusOr<bool> ReadExtension(const TarHeader& header);
   absl::Status ReadEntry(const TarHeader& header, const char* block, TarEntry& entry);
   absl::Status SetKind(const TarHeader& header, TarEntry& entry) const;
-  absl::Status SetAttributes(const TarHeader& header, TarEntry& entry) const;
+  absl::Status SetAttributes(const TarHeader& header, TarEntry& entry);
   absl::Status SetBody(const TarHeader& header, const char* block, TarEntry& entry);
   // tar_sparse.cc
   absl::Status ReadOldGnuMap(const char* block);
