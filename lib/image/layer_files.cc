@@ -164,7 +164,7 @@ snapshot::Usage LayerFiles::Doomed() const {
 }
 
 bool LayerFiles::IsDiskShort() const {
-  constexpr uint64_t kFreePercent = 25;
+  constexpr uint64_t kFreePercent = 20;
   struct statvfs fs;
   if (sync_fds_.empty() || ::fstatvfs(sync_fds_.front().get(), &fs) != 0) {
     return false;

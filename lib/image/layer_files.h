@@ -59,8 +59,8 @@ class LayerFiles {
   // What was announced or found in the trash, and is not deleted yet.
   snapshot::Usage Doomed() const;
 
-  // Less than a quarter of the layers' file system is free, in bytes or inodes: near enough to
-  // where a kubelet begins to remove images and, when that has not helped at once, pods.
+  // Less than a fifth of the layers' file system is free, in bytes or inodes: a kubelet begins to
+  // remove images at 15 %, goes on to 20 %, and evicts pods when that has not helped at once.
   bool IsDiskShort() const;
 
   // Writes everything written so far to the disk (syncfs of the file systems of layers and

@@ -8,6 +8,7 @@ import hashlib
 import os
 import random
 import shutil
+import sys
 import tarfile
 import threading
 import time
@@ -109,11 +110,15 @@ def status_kib(pid, key):
         return next(int(line.split()[1]) for line in status if line.startswith(key + ":"))
 
 
-def settle(pid, seconds=60):
-    """Writes the disk's caches out and waits until the daemon has not run for a second. Returns its CPU time."""
+def settle(run, seconds=120):
+    """Writes the disk's caches out and waits until the daemon has not run for a second and has deleted what it removed.
+    Returns its CPU time."""
+    pid, trash = run.daemon.pid, os.path.join(run.daemon.base, "root", "trash")
     os.sync()
     before = cpu_seconds(pid)
     end = time.monotonic() + seconds
+    while os.path.exists(trash) and os.listdir(trash) and time.monotonic() < end:
+        time.sleep(0.1)
     while time.monotonic() < end:
         time.sleep(1)
         now = cpu_seconds(pid)
@@ -153,15 +158,16 @@ def measure(run, titles):
 
         def note(operation, value, title=title):
             run.samples.setdefault((title, operation), []).append(value)
-        idle = settle(pid)
+            print(f"  {title}: {operation}: {value:.1f}", file=sys.stderr, flush=True)
+        idle = settle(run)
         with open(f"/proc/{pid}/clear_refs", "w", encoding="utf-8") as reset:
             reset.write("5")
         resident = status_kib(pid, "VmRSS")
         note("PullImage, ms", timed([lambda image=image: client.PullImage(image={"image": image}, timeout=600)
                                      for image in images]))
         note("PullImage, MiB above idle", (status_kib(pid, "VmHWM") - resident) / 1024)
-        pulled = settle(pid)
+        pulled = settle(run)
         note("PullImage, CPU ms", (pulled - idle) * 1000)
         note("RemoveImage, ms", timed([lambda: [client.RemoveImage(image={"image": image}, timeout=600)
                                                 for image in images]]))
-        note("RemoveImage, CPU ms", (settle(pid) - pulled) * 1000)
+        note("RemoveImage, CPU ms", (settle(run) - pulled) * 1000)
