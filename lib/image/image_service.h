@@ -135,7 +135,7 @@ class ImageService {
 
   // Removes the image that any of its names, its id or a prefix of that means, with all its names,
   // as the CRI wants it. Absent is OK. Layers that no image, lease or container needs go in the
-  // background.
+  // background, or before it returns where the disk is short of room.
   absl::Status Remove(const std::string& text);
 
   // Layers that were found damaged: the images with one of them go, and the next pull unpacks the
