@@ -272,8 +272,11 @@ absl::Status Wipe(const config::Config& config, WipeScope scope, const Say& say)
     RETURN_IF_ERROR(base::Annotate(node.status(), what));
     RETURN_IF_ERROR(base::Annotate(CheckNothingRuns(**node), what));
     RETURN_IF_ERROR(base::Annotate(RemovePods(**node, say), what));
-    return scope == WipeScope::kStopped ? absl::OkStatus()
-                                        : base::Annotate(RemoveImages(**node, say), what);
+    if (scope == WipeScope::kImages) {
+      RETURN_IF_ERROR(base::Annotate(RemoveImages(**node, say), what));
+    }
+    (*node)->images().WaitIdle();  // layers go in the background
+    return absl::OkStatus();
   }
   const bool in_order = TakeApart(config, say);
   const absl::StatusOr<RootLock> lock = RootLock::Take(paths.Lock(), paths.state());

@@ -1,6 +1,6 @@
 // AdminService: what berthctl asks beyond the CRI (proto/berth/v1/admin.proto), on the same socket.
-// Threads: thread-safe; Import, Export and Check block for as long as the disk takes. Ownership: borrows
-// everything in AdminServiceDeps.
+// Threads: thread-safe; Import, Export and Check block for as long as the disk takes. Ownership:
+// borrows everything in AdminServiceDeps.
 #pragma once
 
 #include <string>

@@ -32,7 +32,9 @@ absl::Status AssembleLayer(const base::OpContext& ctx, int root_fd, int recipe_f
   std::string gathered;
   while (true) {
     ASSIGN_OR_RETURN(const std::string_view piece, source.Next());
-    if (!gathered.empty() && (piece.empty() || gathered.size() + piece.size() > kPieceBytes)) {
+    const bool is_large = piece.size() >= kPieceBytes / 2;
+    if (!gathered.empty() &&
+        (piece.empty() || is_large || gathered.size() + piece.size() > kPieceBytes)) {
       RETURN_IF_ERROR(ctx.Check());
       RETURN_IF_ERROR(sink(gathered));
       gathered.clear();
@@ -40,7 +42,7 @@ absl::Status AssembleLayer(const base::OpContext& ctx, int root_fd, int recipe_f
     if (piece.empty()) {
       return absl::OkStatus();
     }
-    if (piece.size() < kPieceBytes / 2) {
+    if (!is_large) {
       gathered.append(piece);
     } else {
       RETURN_IF_ERROR(ctx.Check());

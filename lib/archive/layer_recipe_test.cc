@@ -133,6 +133,18 @@ TEST_F(LayerRecipeTest, ROOT_LargeAndManyFiles) {
   EXPECT_LT(RecipeBytes(), 3000u * 40);
 }
 
+// What is gathered and what is given as it comes keep their order, whatever their sizes.
+TEST_F(LayerRecipeTest, ROOT_PiecesOfEverySizeKeepTheirOrder) {
+  for (const size_t kilobytes : {1, 100, 127, 128, 129, 200, 255, 256, 257, 600}) {
+    IsMadeAgain(TarBuilder()
+                    .Dir("d")
+                    .File("d/f", std::string(kilobytes << 10, 'x'))
+                    .File("d/g", "small")
+                    .File("d/h", std::string(kilobytes << 10, 'y'))
+                    .Finish());
+  }
+}
+
 TEST_F(LayerRecipeTest, ROOT_SparseFiles) {
   TarBuilder tar;
   const std::map<std::string, std::string> pax = {{"GNU.sparse.major", "1"},

@@ -242,6 +242,7 @@ TEST_F(ImageImportTest, ROOT_AnArtifactIsATreeOfItsFiles) {
 
   files[BlobPath(content)] = "weighty";
   ASSERT_TRUE(images_->Remove("quay.io/team/model:v1").ok());
+  images_->WaitIdle();
   EXPECT_TRUE(LayerDirs().empty());
   Fails(WriteDir(files), absl::StatusCode::kDataLoss, "other content than its name says");
 }
