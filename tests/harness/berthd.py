@@ -53,9 +53,10 @@ class ScratchBerthd(daemon.ScratchDaemon):
     def may_stay(self, path):
         # Folders of whole kinds of things may stay; what is in them may not (lib/store/paths.h).
         inside = path[len(self.base):]
-        return inside.startswith("/root/layers/") or inside.startswith("/root/berth.db") or inside in (
-            "/root/layers", "/root/containers", "/root/import", "/state/ns", "/state/sandboxes", "/state/containers",
-            "/state/runtime", "/state/runtime/runc", "/state/runtime/crun", "/state/tmp", "/state/apparmor-profile")
+        return inside.startswith(("/root/layers/", "/root/recipes/", "/root/berth.db")) or inside in (
+            "/root/layers", "/root/recipes", "/root/trash", "/root/containers", "/root/import", "/state/ns",
+            "/state/sandboxes", "/state/containers", "/state/runtime", "/state/runtime/runc", "/state/runtime/crun", "/state/tmp",
+            "/state/apparmor-profile")
 
     def layers(self):
         """The folders of unpacked layers; number 0 is the empty one that overlayfs wants below a single layer."""
