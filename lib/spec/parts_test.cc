@@ -459,5 +459,17 @@ TEST_F(RootfsTest, EtcIsALinkOut) {
   EXPECT_TRUE(base::ListDir(root_ + "/outside")->empty());
 }
 
+TEST_F(RootfsTest, MountPointsThatAreLinks) {
+  ASSERT_TRUE(base::MakeDirs(root_ + "/outside", 0755).ok());
+  for (const std::string name : {"dev", "proc", "sys"}) {
+    ASSERT_TRUE(base::MakeDirs(root_ + "/rootfs", 0755).ok());
+    ASSERT_EQ(::symlink((root_ + "/outside").c_str(), (root_ + "/rootfs/" + name).c_str()), 0);
+    const absl::Status status = Prepare({});
+    EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(status.ToString(), HasSubstr("'/" + name + "' is a symbolic link"));
+    ASSERT_TRUE(base::RemoveTree(root_ + "/rootfs").ok());
+  }
+}
+
 }  // namespace
 }  // namespace berth::spec

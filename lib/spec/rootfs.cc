@@ -27,10 +27,22 @@ absl::Status MakeMtab(int root_fd, const base::Owner& owner) {
   return base::GiveTo(owner, etc->get(), "mtab");
 }
 
+absl::Status CheckMountPoints(int root_fd) {
+  for (const char* name : {"dev", "proc", "sys"}) {
+    struct stat st;
+    if (::fstatat(root_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode)) {
+      return absl::FailedPreconditionError(fmt::format(
+          "the image's '/{}' is a symbolic link; a container needs a directory there", name));
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status PrepareRootfs(int root_fd, const std::vector<std::string>& dirs,
                            const base::Owner& owner) {
+  RETURN_IF_ERROR(CheckMountPoints(root_fd));
   for (const std::string& dir : dirs) {
     const auto made = base::MakeDirsInRoot(root_fd, dir, 0755, owner);
     if (!made.ok()) {
