@@ -55,6 +55,17 @@ class Fetchers {
 
 }  // namespace
 
+std::string BlobFetcher::Places::Of(const Endpoint& endpoint) {
+  base::MutexLock lock(mu_);
+  const auto found = urls_.find(&endpoint);
+  return found == urls_.end() ? "" : found->second;
+}
+
+void BlobFetcher::Places::Set(const Endpoint& endpoint, const std::string& url) {
+  base::MutexLock lock(mu_);
+  urls_[&endpoint] = url;
+}
+
 int BlobFetcher::TakeExtra(int wanted) {
   int used = extra_;
   int taken = 0;
@@ -70,6 +81,7 @@ absl::Status BlobFetcher::FetchPart(const base::OpContext& ctx, const Job& job, 
   for (const Endpoint& endpoint : job.source.endpoints) {
     *from = &endpoint;
     Retry retry(options_);
+    std::string place = job.places.Of(endpoint);
     absl::Status failure;
     while (failure.ok()) {
       EndpointRequest request;
@@ -79,10 +91,14 @@ absl::Status BlobFetcher::FetchPart(const base::OpContext& ctx, const Job& job, 
       request.stall_timeout = options_.progress_timeout > absl::ZeroDuration()
                                   ? options_.progress_timeout
                                   : absl::InfiniteDuration();
+      request.direct_url = std::exchange(place, "");  // once: a signature may have expired
       Attempt attempt =
           part.Run(request, [&](const EndpointRequest& ready, const HttpTransport::BodySink& body) {
             return requester_.Send(ctx, ready, body);
           });
+      if (!attempt.moved_to.empty()) {
+        job.places.Set(endpoint, attempt.moved_to);
+      }
       if (part.is_over()) {
         return base::Annotate(attempt.status, fmt::format("{}: {}", job.what, Role(endpoint)));
       }
@@ -90,7 +106,9 @@ absl::Status BlobFetcher::FetchPart(const base::OpContext& ctx, const Job& job, 
       if (part.TakeProgress()) {
         retry.MadeProgress();
       }
-      failure = retry.Wait(ctx, attempt);
+      if (request.direct_url.empty()) {
+        failure = retry.Wait(ctx, attempt);
+      }
       if (failure.ok()) {
         LogRepetition(endpoint, attempt);
       }
@@ -161,9 +179,11 @@ absl::Status BlobFetcher::FetchRanges(const base::OpContext& ctx, const Job& job
 absl::Status BlobFetcher::Fetch(const base::OpContext& ctx, const ImageSource& source,
                                 const oci::Descriptor& descriptor,
                                 const RegistryClient::BlobSink& sink) {
+  Places places;
   const Job job{source, descriptor,
                 fmt::format("fetch blob '{}' of image '{}'", descriptor.digest.ToString(),
-                            source.reference.ToString())};
+                            source.reference.ToString()),
+                places};
   oci::Hasher hasher(descriptor.digest.algorithm());
   const RegistryClient::BlobSink hashing = [&](std::span<const char> piece) {
     hasher.Update(piece);

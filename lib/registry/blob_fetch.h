@@ -7,15 +7,20 @@
 // connection, as it would have anyway. Of all blobs together at most kMaxExtra connections are more
 // than one each, which bounds the memory too; a blob that gets none is fetched in one request.
 //
+// Where an endpoint redirects to another origin (a store with signed URLs), further parts of the
+// blob are asked there at once, and of the endpoint again when that fails.
+//
 // Threads: thread-safe; Fetch blocks its caller. Ownership: borrows everything.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <string>
 
 #include "absl/status/status.h"
 
+#include "lib/base/mutex.h"
 #include "lib/base/op_context.h"
 #include "lib/registry/blob_part.h"
 #include "lib/registry/registry_client.h"
@@ -37,11 +42,22 @@ class BlobFetcher {
                      const oci::Descriptor& descriptor, const RegistryClient::BlobSink& sink);
 
  private:
+  // Where the parts of one blob were found in the end.
+  class Places {
+   public:
+    std::string Of(const Endpoint& endpoint);
+    void Set(const Endpoint& endpoint, const std::string& url);
+
+   private:
+    base::Mutex mu_;
+    std::map<const Endpoint*, std::string> urls_ ABSL_GUARDED_BY(mu_);
+  };
   // What one Fetch is about.
   struct Job {
     const ImageSource& source;
     const oci::Descriptor& descriptor;
     std::string what;  // for messages
+    Places& places;
   };
 
   // All of a part, from the first endpoint that gives it, with retries. `from` is set to that.

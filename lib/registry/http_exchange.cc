@@ -204,6 +204,9 @@ Attempt ExchangeFollowing(const base::OpContext& ctx, HttpTransport& transport,
   for (int hop = 0; hop <= kMaxRedirects; ++hop) {
     if (!PerformHop(ctx, transport, options, request, *url, sink, attempt)) {
       ScrubStatus(attempt.status, options.secrets);
+      if (attempt.crossed_origin && attempt.status.ok()) {
+        attempt.moved_to = url->text;
+      }
       return attempt;
     }
   }

@@ -20,6 +20,7 @@ struct Attempt {
   HttpResponse response;
   bool answered = false;        // an HTTP response came, whatever it said
   bool crossed_origin = false;  // ... from another origin than was asked
+  std::string moved_to;         // ... which was there, and may be there again for a while
   bool may_pass = false;        // the same request may succeed later
   bool unreachable = false;     // no connection; one repetition is enough to know
   bool by_sink =

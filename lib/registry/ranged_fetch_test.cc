@@ -143,6 +143,25 @@ TEST(RangedFetchTest, AServerThatStopsDoingRangesSendsTheRestInOneAnswer) {
   }
 }
 
+TEST(RangedFetchTest, WhereTheFirstPartWasTheOthersAreAskedForAtOnce) {
+  base::Mutex mu;
+  std::map<std::string, int> uses;  // of each signature
+  int given = 0;
+  RangedFixture f([&](const HttpRequest& request) {
+    base::MutexLock lock(mu);
+    if (HostOf(request) == "reg.example") {
+      return Reply{307, {{"location", fmt::format("https://cdn.example/x?sig={}", ++given)}}, ""};
+    }
+    EXPECT_EQ(HeaderOf(request, "Authorization"), "");
+    return ++uses[request.url] > 6 ? Reply{403, {}, "expired"} : Part(request);
+  });
+  const absl::Status status = f.Blob(DescriptorOf(kContent));
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(f.received, kContent);
+  EXPECT_GE(given, 4) << "21 parts, six for each signature";
+  EXPECT_LE(given, 12);
+}
+
 TEST(RangedFetchTest, AFailedStretchIsTheError) {
   RangedFixture f([](const HttpRequest& request) {
     return RangeOf(request).first == 7000 ? Reply{404, {}, ""} : Part(request);

@@ -23,6 +23,16 @@ std::string ServerOf(const std::string& host) {
   return host == "docker.io" || host == "index.docker.io" ? "registry-1.docker.io" : host;
 }
 
+HttpRequest ToHttp(const EndpointRequest& request, const std::string& url) {
+  HttpRequest http;
+  http.method = request.method;
+  http.url = url;
+  http.stall_timeout = request.stall_timeout;
+  http.headers = request.headers;
+  http.headers.emplace_back("User-Agent", "berth/" BERTH_VERSION);
+  return http;
+}
+
 }  // namespace
 
 absl::Status SleepFor(const base::OpContext& ctx, absl::Duration duration) {
@@ -98,6 +108,9 @@ absl::StatusOr<Credentials> Requester::CredentialsFor(const base::OpContext& ctx
 
 Attempt Requester::Send(const base::OpContext& ctx, const EndpointRequest& request,
                         const HttpTransport::BodySink& sink) {
+  if (!request.direct_url.empty()) {
+    return SendDirect(ctx, request, sink);
+  }
   auto credentials = CredentialsFor(ctx, request);
   if (!credentials.ok()) {
     Attempt attempt;
@@ -130,6 +143,12 @@ Attempt Requester::Send(const base::OpContext& ctx, const EndpointRequest& reque
   return plain;
 }
 
+Attempt Requester::SendDirect(const base::OpContext& ctx, const EndpointRequest& request,
+                              const HttpTransport::BodySink& sink) {
+  const ExchangeOptions exchange{options_.certs_dirs, request.endpoint.insecure, options_.now, {}};
+  return ExchangeFollowing(ctx, transport_, exchange, ToHttp(request, request.direct_url), sink);
+}
+
 Attempt Requester::SendTo(const base::OpContext& ctx, const std::string& scheme,
                           const EndpointRequest& request, const Credentials& credentials,
                           const HttpTransport::BodySink& sink) {
@@ -140,13 +159,7 @@ Attempt Requester::SendTo(const base::OpContext& ctx, const std::string& scheme,
     attempt.status = url.status();
     return attempt;
   }
-  HttpRequest http;
-  http.method = request.method;
-  http.url = url->text;
-  http.stall_timeout = request.stall_timeout;
-  http.headers = request.headers;
-  http.headers.emplace_back("User-Agent", "berth/" BERTH_VERSION);
-
+  const HttpRequest http = ToHttp(request, url->text);
   ExchangeOptions exchange{options_.certs_dirs, request.endpoint.insecure, options_.now,
                            SecretsOf(credentials)};
   const TokenAuth::Subject subject{*url, request.endpoint.repository, credentials};

@@ -30,6 +30,8 @@ struct EndpointRequest {
   std::vector<std::pair<std::string, std::string>> headers;
   std::optional<Credentials> credentials;  // the caller's; not used for mirrors
   absl::Duration stall_timeout = absl::Seconds(60);
+  // Asked instead of the endpoint, without credentials: an Attempt's moved_to.
+  std::string direct_url;
 };
 
 class Requester {
@@ -50,6 +52,8 @@ class Requester {
  private:
   absl::StatusOr<Credentials> CredentialsFor(const base::OpContext& ctx,
                                              const EndpointRequest& request);
+  Attempt SendDirect(const base::OpContext& ctx, const EndpointRequest& request,
+                     const HttpTransport::BodySink& sink);
   Attempt SendTo(const base::OpContext& ctx, const std::string& scheme,
                  const EndpointRequest& request, const Credentials& credentials,
                  const HttpTransport::BodySink& sink);

@@ -323,6 +323,15 @@ def test_a_large_layer_of_a_server_without_ranges_comes_in_one_answer(any_daemon
     same_file(any_daemon, layer, catalog.noise("whole", 20 << 10))
 
 
+def test_ranges_that_break_are_resumed_where_they_broke(any_daemon, fault_registry):
+    layer = large("cut", 20)
+    assert any_daemon.pull(fault_registry.serve("large/cut", oci.Image([layer]),
+                                                faults.on("blobs", faults.each_range_cut_once())))
+    asked_for = blob_ranges(fault_registry, layer)
+    assert len(asked_for) == 22 and len(set(asked_for)) == len(asked_for), "nothing is asked for twice"
+    same_file(any_daemon, layer, catalog.noise("cut", 20 << 10))
+
+
 def test_ranges_follow_redirects_without_the_credentials(scratch, fault_registry):
     layer = large("elsewhere", 20)
     with faults.FaultRegistry() as elsewhere:
@@ -333,6 +342,7 @@ def test_ranges_follow_redirects_without_the_credentials(scratch, fault_registry
         assert daemon.pull(reference, auth=pb.AuthConfig(username="node", password="store-word"))
         asked_there = elsewhere.blob_requests(oci.digest(layer.blob()))
         assert len(asked_there) == 11 and all("range" in r["headers"] for r in asked_there)
+        assert len(fault_registry.blob_requests(oci.digest(layer.blob()))) <= 5, "later ranges are asked for there"
         assert not any("authorization" in r["headers"] for r in elsewhere.requests)
         same_file(daemon, layer, catalog.noise("elsewhere", 20 << 10))
         assert_silent(daemon, "store-word", basic("node", "store-word"))

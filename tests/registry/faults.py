@@ -348,3 +348,21 @@ def no_ranges():
         data = request.repository.blobs.get(request.reference)
         return data is not None and request.answer(200, data)
     return fault
+
+
+def each_range_cut_once():
+    """Sends the first half of each range that is asked for, and closes the connection."""
+    seen = set()
+
+    def fault(request):
+        data, wanted = request.repository.blobs.get(request.reference, b""), request.header("Range")
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted)
+        if not asked or asked[2] in seen:    # the same end: the rest of one that was cut
+            return False
+        seen.add(asked[2])
+        first, last = int(asked[1]), int(asked[2] or len(data) - 1)
+        part = data[first:last + 1]
+        request.answer(206, part[:len(part) // 2], {"Content-Range": f"bytes {first}-{last}/{len(data)}"},
+                       length=len(part))
+        return request.cut()
+    return fault
