@@ -1,12 +1,16 @@
 #include "lib/archive/dir_stack.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "fmt/format.h"
 
+#include "lib/archive/layer_limits.h"
 #include "lib/base/beneath.h"
 #include "lib/base/status.h"
 #include "lib/mount/overlay_marks.h"
@@ -15,7 +19,27 @@ namespace berth::archive {
 
 namespace {
 
+// Folders above a layer's root, at most.
+constexpr ptrdiff_t kRootDepth = 64;
 constexpr int kDirFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+
+// A symlink to the deepest directory, a directory as deep below it, a symlink to that, and so on:
+// everybody who walks the tree would have to reckon with any depth.
+absl::Status CheckDepth(int fd, const std::string& path) {
+  constexpr ptrdiff_t kMaxDepth = LayerLimits().max_path_depth;
+  char real[PATH_MAX];
+  const std::string link = fmt::format("/proc/self/fd/{}", fd);
+  const ssize_t size = ::readlink(link.c_str(), real, sizeof(real));
+  if (size < 0 && errno != ENAMETOOLONG) {
+    return base::ErrnoStatus(errno, fmt::format("look where '{:.256}' leads", path));
+  }
+  // Where the root itself is counts as well.
+  if (size < 0 || std::count(real, real + size, '/') > kMaxDepth + kRootDepth) {
+    return absl::InvalidArgumentError(
+        fmt::format("'{:.256}' leads to a directory deeper than {} levels", path, kMaxDepth));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -38,7 +62,10 @@ absl::StatusOr<base::UniqueFd> DirStack::Step(int parent_fd, const std::string& 
     }
     if (S_ISLNK(st.st_mode)) {
       by_symlink = true;
-      return base::OpenInRoot(root_fd_, path, O_PATH | O_DIRECTORY);
+      ASSIGN_OR_RETURN(base::UniqueFd target,
+                       base::OpenInRoot(root_fd_, path, O_PATH | O_DIRECTORY));
+      RETURN_IF_ERROR(CheckDepth(target.get(), path));
+      return target;
     }
     if (!mount::IsWhiteout(st) || made == nullptr) {
       return absl::InvalidArgumentError(

@@ -337,6 +337,41 @@ TEST_F(LayerHostileTest, ROOT_RandomBytesNeverGetOut) {
   EXPECT_GT(unpacked, 20);
 }
 
+// Each name is within the limits; what they lead to would be deeper than any walk reckons with.
+TEST_F(LayerHostileTest, ROOT_SymlinksDoNotNestBeyondTheLimit) {
+  const auto nested = [](const std::string& top, int levels) {
+    std::string path = top;
+    for (int i = 0; i < levels; ++i) {
+      path += "/d";
+    }
+    return path;
+  };
+  TarBuilder tar;
+  tar.Dir("a");
+  std::string top = "a";
+  for (int link = 0; link < 40; ++link) {
+    const std::string deep = nested(top, 240);
+    const std::string name = "s" + std::to_string(link);
+    tar.Add({.name = deep, .type = '5', .pax = {{"path", deep}}});
+    tar.Add({.name = name, .type = '2', .link = "x", .pax = {{"linkpath", deep}}});
+    top = name;
+  }
+  tar.File("a", "in place of all that");
+  const auto result = Unpack(tar.Finish());
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kInvalidArgument) << result.status();
+
+  // One such symlink is allowed, and what it leads to can be replaced.
+  NewRoot();
+  TarBuilder once;
+  const std::string deep = nested("a", 240), below = nested("s", 240);
+  once.Add({.name = deep, .type = '5', .pax = {{"path", deep}}});
+  once.Add({.name = "s", .type = '2', .link = "x", .pax = {{"linkpath", deep}}});
+  once.Add({.name = below, .type = '5', .pax = {{"path", below}}});
+  const auto replaced = Unpack(once.File("a", "a file").Finish());
+  ASSERT_TRUE(replaced.ok()) << replaced.status();
+  EXPECT_EQ(Content("a"), "a file");
+}
+
 TEST_F(LayerHostileTest, ROOT_AFullDiskIsNamedAsSuch) {
   const std::string small = dir_ + "/root-tmpfs";
   ASSERT_TRUE(base::MakeDirs(small).ok());

@@ -303,7 +303,9 @@ absl::Status TreeWriter::RemoveAt(int parent_fd, const std::string& name, const 
   if (errno != EISDIR && errno != EPERM) {
     return Failed(errno, "replace", path);
   }
-  BERTH_CHECK(depth <= limits_.max_path_depth);
+  if (depth > 2 * limits_.max_path_depth) {  // DirStack lets none be made
+    return absl::InvalidArgumentError(fmt::format("replace '{:.256}': it nests too deep", path));
+  }
   const int fd = ::openat(parent_fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   if (fd < 0) {
     return Failed(errno, "replace", path);

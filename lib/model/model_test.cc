@@ -86,6 +86,9 @@ TEST(RecordTest, GarbageIsDataLoss) {
                                    Encode(SandboxRecord()).substr(0, 20)}) {
     EXPECT_TRUE(absl::IsDataLoss(DecodeSandbox(bytes).status())) << bytes.size();
   }
+  // A list of 2^60 items that ends at once.
+  EXPECT_TRUE(
+      absl::IsDataLoss(DecodeContainer(std::string_view("\x9b\x10\0\0\0\0\0\0\0", 9)).status()));
   // A list in a list in a list: deeper than the stack.
   for (const char nesting : {'\x81', '\x9f'}) {
     const absl::Status status = DecodeContainer(std::string(1'000'000, nesting)).status();

@@ -335,7 +335,7 @@ class DepthCheck : public nlohmann::json_sax<Json> {
   bool end_object() override { return --depth_ >= 0; }
   bool end_array() override { return --depth_ >= 0; }
   // What is wrong in another way is said by the reader itself.
-  bool parse_error(size_t, const std::string&, const Json::exception&) override { return true; }
+  bool parse_error(size_t, const std::string&, const Json::exception&) override { return false; }
 
   bool is_too_deep() const { return depth_ > kMaxDepth; }
 
