@@ -92,7 +92,7 @@ long CloneChild(clone_args args, const ChildPlan& plan) {
 }
 
 // What sanitizers add to our code expects a stack of its own making.
-bool IsPlain(const ProcessSpec& spec) {
+bool IsPlain([[maybe_unused]] const ProcessSpec& spec) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   return false;
 #else
