@@ -1,6 +1,8 @@
 #include "lib/snapshot/overlay_snapshotter.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -44,6 +46,19 @@ std::string Quote(const std::string& path) {
   return quoted;
 }
 
+// Asks ext4 to put each directory in it into a part of the disk of its own (chattr +T). Otherwise
+// all layers share their parent's: layers that are unpacked side by side wait for one another's
+// inodes, and a search for a free one walks over all that were deleted there a moment ago, which
+// after a removal took nine tenths of a pull's time. Other file systems refuse, and need it not.
+void SpreadChildren(const std::string& path) {
+  const absl::StatusOr<base::UniqueFd> fd = base::OpenFile(path, O_RDONLY | O_DIRECTORY);
+  int flags = 0;
+  if (fd.ok() && ::ioctl(fd->get(), FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_TOPDIR_FL) == 0) {
+    flags |= FS_TOPDIR_FL;
+    ::ioctl(fd->get(), FS_IOC_SETFLAGS, &flags);
+  }
+}
+
 }  // namespace
 
 OverlaySnapshotter::OverlaySnapshotter(std::string layers_path, mount::Mounter& mounter)
@@ -51,6 +66,7 @@ OverlaySnapshotter::OverlaySnapshotter(std::string layers_path, mount::Mounter& 
 
 absl::Status OverlaySnapshotter::Prepare() {
   RETURN_IF_ERROR(base::MakeDirs(layers_path_, 0700));
+  SpreadChildren(layers_path_);
   const std::string empty = LayerPath(kEmptyLayer);
   if (::mkdir(empty.c_str(), 0755) == 0) {
     // mkdir's mode went through the umask; a container's root directory looks like this one.

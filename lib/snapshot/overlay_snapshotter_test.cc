@@ -1,9 +1,14 @@
 // What needs no mounts. The rest is in overlay_mount_test.cc.
 #include "lib/snapshot/overlay_snapshotter.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "lib/base/file.h"
@@ -34,6 +39,19 @@ class OverlaySnapshotterTest : public ::testing::Test {
 TEST_F(OverlaySnapshotterTest, PrepareTwiceIsFine) {
   EXPECT_TRUE(snapshotter().Prepare().ok());
   EXPECT_EQ(Layers(), std::vector<std::string>{"0"});
+}
+
+TEST_F(OverlaySnapshotterTest, Ext4SpreadsTheLayers) {
+  struct statfs fs;
+  ASSERT_EQ(::statfs(dir_.c_str(), &fs), 0);
+  if (fs.f_type != EXT4_SUPER_MAGIC) {
+    GTEST_SKIP() << "needs /tmp on ext4";
+  }
+  const auto fd = base::OpenFile(dir_ + "/layers", O_RDONLY | O_DIRECTORY);
+  ASSERT_TRUE(fd.ok());
+  int flags = 0;
+  ASSERT_EQ(::ioctl(fd->get(), FS_IOC_GETFLAGS, &flags), 0);
+  EXPECT_NE(flags & FS_TOPDIR_FL, 0);
 }
 
 TEST_F(OverlaySnapshotterTest, WhatTheDatabaseDoesNotKnowIsAStray) {

@@ -111,19 +111,18 @@ def status_kib(pid, key):
 
 
 def settle(run, seconds=120):
-    """Writes the disk's caches out and waits until the daemon has not run for a second and has deleted what it removed.
-    Returns its CPU time."""
+    """Writes the disk's caches out and waits until the daemon has hardly run for three seconds and has deleted what it
+    removed. Returns its CPU time."""
     pid, trash = run.daemon.pid, os.path.join(run.daemon.base, "root", "trash")
     os.sync()
     before = cpu_seconds(pid)
     end = time.monotonic() + seconds
-    while os.path.exists(trash) and os.listdir(trash) and time.monotonic() < end:
-        time.sleep(0.1)
-    while time.monotonic() < end:
+    quiet = 0
+    while quiet < 3 and time.monotonic() < end:
         time.sleep(1)
         now = cpu_seconds(pid)
-        if now - before < 0.015:
-            break
+        is_busy = now - before > 0.015 or os.path.exists(trash) and os.listdir(trash)
+        quiet = 0 if is_busy else quiet + 1
         before = now
     os.sync()
     return cpu_seconds(pid)
