@@ -1,5 +1,5 @@
 // TreeWriter: puts the entries of a layer's tar beneath a root directory. See layer_extractor.h for
-// what it does with each kind.
+// what it does with each kind. tree_directories.cc has directories, tree_writer.cc the rest.
 //
 // Threads: one owner, on a thread whose umask is 0. Ownership: borrows root_fd and recipe. Errors:
 // as LayerExtractor.
@@ -52,6 +52,9 @@ class TreeWriter {
     const std::string& path;  // for messages
   };
 
+  static constexpr uint64_t kBlock = 4096;
+
+  static absl::Status Failed(int error, std::string_view verb, std::string_view path);
   absl::Status AddWhiteout(const Whiteout& whiteout, std::string_view parent);
   absl::Status AddDirectory(const TarEntry& entry, const std::string& path);
   absl::Status AddFile(const TarEntry& entry, const Place& place, TarReader& reader);

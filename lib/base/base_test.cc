@@ -7,9 +7,11 @@
 #include "gtest/gtest.h"
 
 #include "lib/base/beneath.h"
+#include "lib/base/boot_id.h"
 #include "lib/base/file.h"
 #include "lib/base/id.h"
 #include "lib/base/op_context.h"
+#include "lib/base/remove_tree.h"
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
 

@@ -18,8 +18,6 @@
 
 namespace berth::base {
 
-class OpContext;
-
 // Opens with O_CLOEXEC added. Errors by errno; the message names the path.
 absl::StatusOr<UniqueFd> OpenFile(const std::string& path, int flags, mode_t mode = 0);
 
@@ -42,8 +40,6 @@ absl::Status MakeDirs(const std::string& path, mode_t mode = 0700);
 // system (a mount point below is kFailedPrecondition, so a forgotten bind mount never loses a
 // user's files). Absent: OK.
 absl::Status RemoveTree(const std::string& path);
-// Same, until ctx ends, with ctx's error: the rest stays.
-absl::Status RemoveTree(const OpContext& ctx, const std::string& path);
 // unlink; absent is OK.
 absl::Status RemoveFile(const std::string& path);
 // Names in a directory without "." and "..", sorted. kNotFound: no such directory.

@@ -2,7 +2,6 @@
 
 #include <sys/random.h>
 
-#include "lib/base/file.h"
 #include "lib/base/status.h"
 
 namespace berth::base {
@@ -17,12 +16,6 @@ std::string GenerateId() {
     id += kHex[byte >> 4];
     id += kHex[byte & 15];
   }
-  return id;
-}
-
-absl::StatusOr<std::string> BootId() {
-  ASSIGN_OR_RETURN(std::string id, ReadFile("/proc/sys/kernel/random/boot_id", 100));
-  id.erase(id.find_last_not_of('\n') + 1);
   return id;
 }
 

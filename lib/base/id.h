@@ -8,15 +8,10 @@
 #include <string_view>
 #include <utility>
 
-#include "absl/status/statusor.h"
-
 namespace berth::base {
 
 // A new random id of 64 hex digits.
 std::string GenerateId();
-// What the kernel calls the time since the machine started
-// (/proc/sys/kernel/random/boot_id): another one after each start.
-absl::StatusOr<std::string> BootId();
 // True for exactly 64 lower-case hex digits.
 bool IsFullId(std::string_view text);
 

@@ -11,7 +11,8 @@
 // - When the disk fails to store something, nobody knows what: every image with a mark goes, and
 //   what is being unpacked is not published.
 // - A removal takes names away. A thread then removes the records of layers that nothing needs,
-//   waits until that is on the disk, and moves the layers to the trash (LayerFiles).
+//   waits until that is on the disk, and moves the layers to the trash (LayerFiles). Where the disk
+//   is short of room, the removal waits until they are deleted.
 //
 // Threads: thread-safe. Lock order: change_mu_ (one change at a time; held during transactions) ->
 // mu_ (a few lines). The threads of the two jobs come and go (BackgroundJob); the destructor waits

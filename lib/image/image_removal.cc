@@ -58,11 +58,20 @@ absl::Status ImageCatalog::RemoveLocked(const std::string& text) {
 }
 
 absl::Status ImageCatalog::Remove(const std::string& text) {
-  base::MutexLock lock(change_mu_);
-  RETURN_IF_ERROR(base::Annotate(RemoveLocked(text), fmt::format("remove image '{}'", text)));
-  RETURN_IF_ERROR(Reload());
-  if (!unreferenced_.empty()) {
+  {
+    base::MutexLock lock(change_mu_);
+    RETURN_IF_ERROR(base::Annotate(RemoveLocked(text), fmt::format("remove image '{}'", text)));
+    RETURN_IF_ERROR(Reload());
+    if (unreferenced_.empty()) {
+      return absl::OkStatus();
+    }
     collecting_.Request();
+  }
+  // A kubelet that is short of room looks at the disk after its removals, and evicts pods when they
+  // have not helped.
+  if (files_.IsDiskShort()) {
+    collecting_.WaitIdle();
+    files_.WaitIdle();
   }
   return absl::OkStatus();
 }

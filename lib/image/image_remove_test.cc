@@ -1,5 +1,6 @@
 // Removal and what keeps layers. Needs root.
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include "lib/image/testing/image_test.h"
 
@@ -168,6 +169,32 @@ TEST_F(ImageRemoveTest, ROOT_UsageCountsLayersUntilTheyAreDeleted) {
   images_->WaitIdle();
   EXPECT_TRUE(base::ListDir(root_ + "/trash")->empty());
   EXPECT_EQ(images_->Usage().inodes, before.inodes);
+}
+
+// The kubelet looks at the disk right after its removals.
+TEST_F(ImageRemoveTest, ROOT_WithLittleRoomARemovalWaitsUntilThereIsSome) {
+  Close();
+  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, "size=4m"), 0);
+  Open();
+  std::string big;
+  for (unsigned i = 0; i < 570'000; ++i) {
+    big += std::to_string(i * 7919 % 1'000'003).substr(0, 7);
+  }
+  const FakeImage image = MakeImage({Layer("big", big)});
+  server_.Put("library/big", "latest", image);
+  MustPull("big", image);
+  images_->WaitIdle();
+  struct statvfs before;
+  struct statvfs after;
+  ASSERT_EQ(::statvfs(root_.c_str(), &before), 0);
+  EXPECT_LT(before.f_bavail * 5, before.f_blocks) << "the test fills the disk";
+  ASSERT_TRUE(images_->Remove("big").ok());
+  ASSERT_EQ(::statvfs(root_.c_str(), &after), 0);
+  EXPECT_GT(after.f_bavail, before.f_bavail + big.size() / before.f_frsize / 2);
+  EXPECT_TRUE(base::ListDir(root_ + "/trash")->empty());
+  Close();
+  ASSERT_EQ(::umount(root_.c_str()), 0);
+  Open();
 }
 
 // A stop came between the names' end and the layers', or in the middle of deleting.

@@ -120,7 +120,7 @@ class ImageService {
   // By id or prefix: removes the image with all names. By tag: removes that name, and the image
   // with its last tag. By digest: removes the repository's names of it, and the image when no other
   // repository has it. Absent is OK. Layers that no image, lease or container needs go in the
-  // background.
+  // background, or before it returns where the disk is short of room.
   absl::Status Remove(const std::string& text);
 
   // Removes layers that nothing needs any more, in the background. The container service calls it

@@ -3,7 +3,7 @@
 
 #include "absl/strings/str_join.h"
 
-#include "lib/base/id.h"
+#include "lib/base/boot_id.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
 #include "lib/image/image_catalog.h"
@@ -69,8 +69,13 @@ absl::Status ImageCatalog::ForgetDamaged() {
 
 absl::Status ImageCatalog::Store() {
   // One that is published from here on is the next round's: whoever publishes asks for it.
-  ASSIGN_OR_RETURN(const auto pending, store_.PendingLayers());
-  if (pending.empty()) {
+  const auto pending = store_.PendingLayers();
+  if (!pending.ok()) {
+    base::Log("image").warn("cannot tell which layers are to be written to the disk error={}",
+                            pending.status().ToString());
+    return pending.status();
+  }
+  if (pending->empty()) {
     return absl::OkStatus();
   }
   const absl::Status stored = failed_storing_.ok() ? files_.Sync() : failed_storing_;
@@ -78,7 +83,7 @@ absl::Status ImageCatalog::Store() {
     failed_storing_ = stored;
     return DropUnstored(stored);
   }
-  const absl::Status status = store_.MarkDurable(pending);
+  const absl::Status status = store_.MarkDurable(*pending);
   if (!status.ok()) {
     base::Log("image").warn(
         "images are on the disk and the database could not be told; until a later pull tells it, "

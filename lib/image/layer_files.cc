@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +15,7 @@
 #include "lib/base/file.h"
 #include "lib/base/id.h"
 #include "lib/base/log.h"
+#include "lib/base/remove_tree.h"
 #include "lib/base/status.h"
 
 namespace berth::image {
@@ -38,12 +39,9 @@ absl::Status SyncFileSystem(int fd) {
   return ::syncfs(fd) == 0 ? absl::OkStatus() : base::ErrnoStatus(errno, "syncfs");
 }
 
-// Whoever waits for the disk or a processor comes first.
-void LowerPriority() {
-  constexpr int kIdleClass = 3 << 13;  // linux/ioprio.h
-  constexpr int kThisThread = 1;       // IOPRIO_WHO_PROCESS
-  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 19);
-  ::syscall(SYS_ioprio_set, kThisThread, 0, kIdleClass);
+constexpr int kLowest = 19;
+void SetPriorityOfThisThread(int nice) {
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice);
 }
 
 }  // namespace
@@ -165,8 +163,17 @@ snapshot::Usage LayerFiles::Doomed() const {
   return doomed_;
 }
 
+bool LayerFiles::IsDiskShort() const {
+  constexpr uint64_t kFreePercent = 20;
+  struct statvfs fs;
+  if (sync_fds_.empty() || ::fstatvfs(sync_fds_.front().get(), &fs) != 0) {
+    return false;
+  }
+  return uint64_t{fs.f_bavail} * 100 < uint64_t{fs.f_blocks} * kFreePercent ||
+         uint64_t{fs.f_favail} * 100 < uint64_t{fs.f_files} * kFreePercent;
+}
+
 absl::Status LayerFiles::Delete() {
-  LowerPriority();
   const base::OpContext ctx(absl::InfiniteFuture(), [this] { return is_stopping_.load(); });
   while (!is_stopping_) {
     Entry entry;
@@ -178,6 +185,8 @@ absl::Status LayerFiles::Delete() {
       entry = std::move(trash_.front());
       trash_.pop_front();
     }
+    // Whoever else wants a processor comes first, unless somebody needs the room.
+    SetPriorityOfThisThread(IsDiskShort() ? 0 : kLowest);
     const absl::Status status = base::RemoveTree(ctx, entry.path);
     if (status.ok()) {
       base::MutexLock lock(mu_);

@@ -1,8 +1,9 @@
 // LayerFiles: the directories and recipes of layers, and the trash that removed ones go through.
 //
 // A layer is removed in two steps: renamed into the trash, which takes no time, and deleted there
-// by a thread of low priority. What is in the trash means nothing any more; a start deletes it. The
-// name of what lies there, "<number>-<bytes>-<inodes>-<random>", says what it takes up.
+// by a thread, of low priority where there is room. What is in the trash means nothing any more; a
+// start deletes it. The name of what lies there, "<number>-<bytes>-<inodes>-<random>", says what it
+// takes up.
 //
 // Where `layers` is a file system of its own nothing can be renamed out of it; a layer is then
 // renamed within it and deleted from there.
@@ -57,6 +58,10 @@ class LayerFiles {
 
   // What was announced or found in the trash, and is not deleted yet.
   snapshot::Usage Doomed() const;
+
+  // Less than a fifth of the layers' file system is free, in bytes or inodes: a kubelet begins to
+  // remove images at 15 %, goes on to 20 %, and evicts pods when that has not helped at once.
+  bool IsDiskShort() const;
 
   // Writes everything written so far to the disk (syncfs of the file systems of layers and
   // recipes). Errors also tell of a write in the past that nobody has been told of. An error means

@@ -185,11 +185,10 @@ void LayerPool::Discard(int64_t number) {
   store::LayerRecord layer;
   layer.number = number;
   files_.MoveToTrash(layer);
-  absl::Status status = store_.DropReservedLayer(number);
-  if (absl::IsResourceExhausted(status)) {
-    files_.WaitIdle();  // what filled the disk is deleted by then
-    status = store_.DropReservedLayer(number);
+  if (files_.IsDiskShort()) {
+    files_.WaitIdle();  // who is told that the disk is full may try something smaller at once
   }
+  const absl::Status status = store_.DropReservedLayer(number);
   if (!status.ok()) {
     base::Log("image").warn(
         "cannot forget an unfinished layer, leaving it to the next start layer={} error={}", number,

@@ -6,7 +6,7 @@ import subprocess
 import grpc
 import pytest
 
-from harness import places
+from harness import leaks, places
 from harness.cri import pb
 from images import catalog, oci
 
@@ -148,6 +148,7 @@ def test_removing_the_image_takes_nothing_away(volume):
     layers = len(volume.layers())
     assert container.output(["cat", "/model/weights/a"]) == "new"
     container.remove()
+    assert not leaks.settle(lambda: volume.layers()[layers - 2:]), "the image's two layers stay"
     assert len(volume.layers()) == layers - 2
     assert mounted_below(volume) == []
 
