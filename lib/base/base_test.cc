@@ -103,6 +103,23 @@ TEST(IdTest, TheBootHasOne) {
   EXPECT_EQ(*BootId(), *id);
 }
 
+// As a container can leave it: deeper than a stack, or than there are descriptors.
+TEST(RemoveTreeTest, OfAnyDepth) {
+  char top[] = "/dev/shm/berth-deep-XXXXXX";  // where making it takes no time
+  ASSERT_NE(::mkdtemp(top), nullptr);
+  UniqueFd fd(::open(top, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  for (int depth = 0; depth < 50'000; ++depth) {
+    ASSERT_EQ(::mkdirat(fd.get(), "d", 0700), 0);
+    fd.Reset(::openat(fd.get(), "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    ASSERT_TRUE(fd.valid());
+  }
+  const UniqueFd file(::openat(fd.get(), "file", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  ASSERT_TRUE(file.valid());
+  const absl::Status removed = RemoveTree(top);
+  EXPECT_TRUE(removed.ok()) << removed;
+  EXPECT_FALSE(PathExists(top));
+}
+
 TEST_F(TempDir, RemoveTreeDoesNotFollowSymlinks) {
   ASSERT_TRUE(MakeDirs(dir_ + "/keep/x").ok());
   ASSERT_TRUE(MakeDirs(dir_ + "/gone/y").ok());

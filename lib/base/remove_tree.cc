@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
+#include <cstdio>
 #include <vector>
 
 #include "fmt/format.h"
@@ -17,10 +19,30 @@ namespace berth::base {
 
 namespace {
 
-// Empties the directory behind dir_fd. `device` is its file system: another one below is somebody's
-// mount.
-absl::Status RemoveChildren(const OpContext& ctx, int dir_fd, const std::string& path,
-                            dev_t device) {
+// Containers nest directories as deep as they like, deeper than a stack or than there are
+// descriptors.
+constexpr int kMaxDepth = 64;
+
+// Where what lies deeper than that is moved to, to be removed from there.
+struct Top {
+  int fd;
+  dev_t device;  // another file system below is somebody's mount
+  uint64_t moved = 0;
+};
+
+absl::Status MoveUp(Top& top, int dir_fd, const std::string& name, const std::string& path) {
+  while (::renameat2(dir_fd, name.c_str(), top.fd, fmt::format("deep-{}", top.moved++).c_str(),
+                     RENAME_NOREPLACE) != 0) {
+    if (errno != EEXIST) {
+      return ErrnoStatus(errno, fmt::format("move '{}' up to remove it", path));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Empties the directory behind dir_fd.
+absl::Status RemoveChildren(const OpContext& ctx, Top& top, int dir_fd, const std::string& path,
+                            int depth) {
   UniqueFd own(::openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!own) {
     return ErrnoStatus(errno, fmt::format("open '{}'", path));
@@ -55,11 +77,15 @@ absl::Status RemoveChildren(const OpContext& ctx, int dir_fd, const std::string&
     if (::fstat(child.get(), &st) != 0) {
       return ErrnoStatus(errno, fmt::format("stat '{}'", child_path));
     }
-    if (st.st_dev != device) {
+    if (st.st_dev != top.device) {
       return absl::FailedPreconditionError(fmt::format(
           "remove '{}': another file system is mounted there; unmount it first", child_path));
     }
-    RETURN_IF_ERROR(RemoveChildren(ctx, child.get(), child_path, device));
+    if (depth == kMaxDepth) {
+      RETURN_IF_ERROR(MoveUp(top, dir_fd, name, child_path));
+      continue;
+    }
+    RETURN_IF_ERROR(RemoveChildren(ctx, top, child.get(), child_path, depth + 1));
     if (::unlinkat(dir_fd, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) {
       return ErrnoStatus(errno, fmt::format("remove directory '{}'", child_path));
     }
@@ -81,7 +107,12 @@ absl::Status RemoveTree(const OpContext& ctx, const std::string& path) {
   if (!fd) {
     return ErrnoStatus(errno, fmt::format("open '{}'", path));
   }
-  RETURN_IF_ERROR(RemoveChildren(ctx, fd.get(), path, st.st_dev));
+  Top top = {fd.get(), st.st_dev};
+  uint64_t moved_before;
+  do {
+    moved_before = top.moved;
+    RETURN_IF_ERROR(RemoveChildren(ctx, top, fd.get(), path, 0));
+  } while (top.moved != moved_before);
   if (::rmdir(path.c_str()) != 0 && errno != ENOENT) {
     return ErrnoStatus(errno, fmt::format("remove directory '{}'", path));
   }

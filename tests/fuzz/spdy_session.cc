@@ -14,6 +14,7 @@ std::string HeaderText(fuzz::Input& parts) {
   const uint8_t kind = parts.Byte();
   if (kind % 8 == 7) {  // anything
     std::string text(parts.Take(parts.Byte()));
+    text += text.empty() ? " " : "";  // nothing cannot be deflated
     // Up to eight times what a block may hold; deflated it is some hundred bytes.
     for (int doubled = kind >> 4; doubled > 0 && text.size() < 4 * kMaxHeaderBlockBytes;
          --doubled) {
