@@ -2,8 +2,9 @@
 // made again, byte for byte, from the unpacked directory.
 //
 // LayerExtractor writes it while it unpacks (LayerOptions::recipe_fd). With it a layer can be
-// exported with the DiffID that its images name, and checked: the stream made again has that
-// DiffID only if every file, name, owner and time of the archive is what it was.
+// exported with the DiffID that its images name, and checked. Making the stream again proves the
+// files' contents alone, since names, owners and times come from the recipe; those on disk are
+// compared by CheckLayer. Writing it takes about 1 us of a processor for each file.
 //
 // Form (recipe_format.h): a small header and a zstd stream of records. Bytes of the archive that
 // are no file's content are kept as they are (headers, padding, whiteouts, what follows the end); a

@@ -131,7 +131,12 @@ absl::StatusOr<bool> TarReader::Next(TarEntry& entry) {
       }
       return false;
     }
-    ASSIGN_OR_RETURN(const TarHeader header, ParseTarHeader(block));
+    const absl::StatusOr<TarHeader> parsed = ParseTarHeader(block);
+    if (!parsed.ok()) {
+      return is_tar_ ? parsed.status() : base::Annotate(parsed.status(), "not a tar stream");
+    }
+    is_tar_ = true;
+    const TarHeader& header = *parsed;
     RETURN_IF_ERROR(ChargeHeader(kTarBlock));
     ASSIGN_OR_RETURN(const bool is_extension, ReadExtension(header));
     if (!is_extension) {

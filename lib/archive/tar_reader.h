@@ -116,6 +116,7 @@ class TarReader {
   const LayerLimits& limits_;
   TarTap* const tap_;
   std::string_view bytes_;  // what is left of the source's last piece
+  bool is_tar_ = false;     // there was a header
   std::array<char, kTarBlock> block_;
   std::string records_;
   Extension extension_;
