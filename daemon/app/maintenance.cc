@@ -109,8 +109,12 @@ absl::StatusOr<check::Report> CheckLocked(const store::Paths& paths, bool layers
       ASSIGN_OR_RETURN(const std::set<int64_t> in_use, LayersOfContainers(records));
       return Forget(images, paths, in_use, numbers, ids);
     };
-    const check::CheckDeps deps = {
-        .paths = paths, .images = images, .records = records, .mounter = mounter, .forget = forget};
+    const check::CheckDeps deps = {.paths = paths,
+                                   .database = *database,
+                                   .images = images,
+                                   .records = records,
+                                   .mounter = mounter,
+                                   .forget = forget};
     ASSIGN_OR_RETURN(report, check::CheckStore(base::OpContext::Background(), deps,
                                                {.layers = layers, .repair = repair}));
   } else {

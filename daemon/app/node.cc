@@ -80,6 +80,7 @@ Node::~Node() { loop_.Stop(); }
 
 check::CheckDeps Node::check_deps() {
   return {.paths = paths_,
+          .database = *database_,
           .images = *image_store_,
           .records = *records_,
           .mounter = mounter_,
@@ -185,10 +186,9 @@ absl::Status Node::BuildContainers(const config::Config& config) {
                       handler.exec_cpu_affinity == "first"};
   }
   const bool chosen = config.runtime.default_handler != config::RuntimeConfig().default_handler;
-  ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(ctx, runner_, runtimes,
-                                                             config.runtime.default_handler, chosen,
-                                                             paths_.Temporary(),
-                                                             paths_.RuntimeProbes()));
+  ASSIGN_OR_RETURN(handlers_, runtime::RuntimeHandlers::Load(
+                                  ctx, runner_, runtimes, config.runtime.default_handler, chosen,
+                                  paths_.Temporary(), paths_.RuntimeProbes()));
   for (const runtime::BrokenHandler& broken : handlers_->broken()) {
     base::Log("app").warn("an OCI runtime does not work and is left out handler={} error=\"{}\"",
                           broken.name, broken.error.ToString());

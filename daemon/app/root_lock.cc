@@ -17,6 +17,7 @@
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
+#include "lib/base/log.h"
 #include "lib/base/status.h"
 
 namespace berth::app {
@@ -74,11 +75,16 @@ absl::StatusOr<RootLock> RootLock::Take(const std::string& path, const std::stri
   if (!IsStillAt(fd.get(), path)) {
     return Take(path, state);
   }
-  const std::string pid = std::to_string(::getpid());
-  if (::ftruncate(fd.get(), 0) != 0) {
-    return base::ErrnoStatus(errno, fmt::format("write '{}'", path));
+  // For whoever wants to know; a start must not fail for want of room.
+  absl::Status written =
+      ::ftruncate(fd.get(), 0) == 0 ? absl::OkStatus() : base::ErrnoStatus(errno, "truncate");
+  if (written.ok()) {
+    written = base::WriteFd(fd.get(), std::to_string(::getpid()));
   }
-  RETURN_IF_ERROR(base::Annotate(base::WriteFd(fd.get(), pid), fmt::format("write '{}'", path)));
+  if (!written.ok()) {
+    base::Log("app").warn("cannot write the pid into the root's lock path={} error={}", path,
+                          written.ToString());
+  }
   ASSIGN_OR_RETURN(base::UniqueFd state_fd, base::OpenFile(state, O_RDONLY | O_DIRECTORY));
   if (const int error = Lock(state_fd.get(), [] { return true; }); error != 0) {
     if (error != EWOULDBLOCK) {

@@ -242,8 +242,7 @@ absl::Status Wait(const base::OpContext& ctx, absl::Duration duration) {
 }
 
 absl::StatusOr<std::vector<Finding>> DatabaseFindings(const CheckDeps& deps) {
-  ASSIGN_OR_RETURN(const std::vector<std::string> texts,
-                   store::InspectDatabase(deps.paths.Database()));
+  ASSIGN_OR_RETURN(const std::vector<std::string> texts, store::InspectDatabase(deps.database));
   std::vector<Finding> findings;
   for (const std::string& text : texts) {
     findings.push_back(

@@ -68,6 +68,7 @@ struct CheckOptions {
 
 struct CheckDeps {
   const store::Paths& paths;
+  store::Database& database;  // what the two stores are in
   store::ImageStore& images;
   store::RecordStore& records;
   mount::Mounter& mounter;

@@ -89,6 +89,7 @@ class StoreCheckTest : public ::testing::Test {
   }
   CheckDeps Deps() {
     return {.paths = *paths_,
+            .database = *db_,
             .images = *images_,
             .records = *records_,
             .mounter = mounter_,

@@ -19,7 +19,7 @@ struct ImageContent {
   std::vector<std::string> repo_digests;  // never empty
   // Only `id` is set: an image that is here whole, under the very name that was asked for.
   bool is_present = false;
-  std::vector<std::string> skipped;       // the other platforms that the archive has of this image
+  std::vector<std::string> skipped;  // the other platforms that the archive has of this image
 };
 
 }  // namespace berth::image

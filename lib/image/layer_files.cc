@@ -139,6 +139,12 @@ absl::Status LayerFiles::Move(const std::string& path, const std::string& name,
     target = path.substr(0, path.rfind('/')) + "/removing-" + name;
     result = ::rename(path.c_str(), target.c_str());
   }
+  if (result != 0 && (errno == ENOSPC || errno == EDQUOT)) {
+    // At a quota btrfs refuses a rename and grants the removal. Cut off, it leaves a directory that
+    // no record names, as a stray one.
+    target = path;
+    result = 0;
+  }
   if (result != 0) {
     return base::ErrnoStatus(errno, fmt::format("rename '{}' to '{}'", path, target));
   }

@@ -10,13 +10,19 @@
 
 #include "lib/base/file.h"
 #include "lib/base/status.h"
-#include "lib/store/database.h"
 
 namespace berth::store {
 
 namespace {
 
 constexpr size_t kMaxProblems = 50;
+constexpr char kIntegrity[] = "PRAGMA integrity_check(50)";
+constexpr char kForeignKeys[] = "PRAGMA foreign_key_check";
+
+std::string IntegrityProblem(const std::string& row) { return row == "ok" ? "" : row; }
+std::string ForeignKeyProblem(const std::string& table, const std::string& parent) {
+  return fmt::format("a row of table '{}' refers to one of '{}' that is not there", table, parent);
+}
 // Those that others refer to first.
 constexpr const char* kTables[] = {"layers",        "images",    "image_layers", "image_names",
                                    "image_digests", "sandboxes", "containers"};
@@ -151,21 +157,38 @@ absl::StatusOr<std::vector<std::string>> InspectDatabase(const std::string& path
   }
   std::vector<std::string> problems;
   Collect(
-      db, "PRAGMA integrity_check(50)",
-      [](const Query& row) {
-        std::string text = TextOf(row, 0);
-        return text == "ok" ? "" : text;
-      },
-      problems);
+      db, kIntegrity, [](const Query& row) { return IntegrityProblem(TextOf(row, 0)); }, problems);
   if (problems.empty()) {
     Collect(
-        db, "PRAGMA foreign_key_check",
-        [](const Query& row) {
-          return fmt::format("a row of table '{}' refers to one of '{}' that is not there",
-                             TextOf(row, 0), TextOf(row, 2));
-        },
+        db, kForeignKeys,
+        [](const Query& row) { return ForeignKeyProblem(TextOf(row, 0), TextOf(row, 2)); },
         problems);
   }
+  return problems;
+}
+
+absl::StatusOr<std::vector<std::string>> InspectDatabase(Database& database) {
+  std::vector<std::string> problems;
+  const auto collect = [&](Database& db, const char* pragma, const auto& problem_of) {
+    absl::StatusOr<Statement> query = db.Prepare(pragma);
+    absl::StatusOr<bool> row = query.ok() ? query->Step() : query.status();
+    for (; row.ok() && *row && problems.size() < kMaxProblems; row = query->Step()) {
+      if (std::string text = problem_of(*query); !text.empty()) {
+        problems.push_back(std::move(text));
+      }
+    }
+    if (!row.ok()) {
+      problems.emplace_back(row.status().message());
+    }
+  };
+  RETURN_IF_ERROR(database.Transact(Durability::kCrash, [&](Database& db) {
+    collect(db, kIntegrity, [](const Statement& row) { return IntegrityProblem(row.Text(0)); });
+    if (problems.empty()) {
+      collect(db, kForeignKeys,
+              [](const Statement& row) { return ForeignKeyProblem(row.Text(0), row.Text(2)); });
+    }
+    return absl::OkStatus();
+  }));
   return problems;
 }
 

@@ -7,11 +7,15 @@
 
 #include "absl/status/statusor.h"
 
+#include "lib/store/database.h"
+
 namespace berth::store {
 
-// What is wrong with the file, in SQLite's words; empty: nothing. By a connection of its own that
-// only reads: nobody who uses the database waits. kNotFound: no such file.
+// What is wrong with the file, in SQLite's words; empty: nothing. It is opened for reading alone;
+// nobody may have it open (Database locks it). kNotFound: no such file.
 absl::StatusOr<std::vector<std::string>> InspectDatabase(const std::string& path);
+// Of one that is open. Others' transactions wait, some milliseconds for each megabyte.
+absl::StatusOr<std::vector<std::string>> InspectDatabase(Database& database);
 
 struct Salvaged {
   int rows = 0;         // that are in the new file

@@ -22,7 +22,8 @@ class DatabaseCheckTest : public ::testing::Test {
   }
   void TearDown() override { EXPECT_TRUE(base::RemoveTree(dir_).ok()); }
 
-  // Many images, so that the tables have many pages; closed, so that all is in the file.
+  // Many images, so that the tables have many pages; closed, so that all is in the file, and not in
+  // what the log, which stays, has of it.
   void Fill(int images) {
     auto db = Database::Open(path_);
     ASSERT_TRUE(db.ok()) << db.status();
@@ -40,6 +41,7 @@ class DatabaseCheckTest : public ::testing::Test {
     }
   }
   void Damage(size_t offset, size_t bytes) {
+    ASSERT_TRUE(base::WriteFile(path_ + "-wal", "", 0600).ok());
     auto content = base::ReadFile(path_, 64 << 20);
     ASSERT_TRUE(content.ok());
     ASSERT_LT(offset + bytes, content->size());

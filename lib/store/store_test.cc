@@ -161,6 +161,8 @@ TEST_F(StoreTest, ADatabaseOfVersion1IsBroughtUpToDate) {
                             [](Database& db) -> absl::Status {
                               for (const char* sql :
                                    {"ALTER TABLE layers DROP COLUMN boot_id",
+                                    "ALTER TABLE images DROP COLUMN manifest",
+                                    "ALTER TABLE images DROP COLUMN artifact",
                                     "INSERT INTO layers VALUES(7, 'sha256:7', 1, 70, 8)",
                                     "INSERT INTO images VALUES('aa', '{}', 5)",
                                     "INSERT INTO image_layers VALUES('aa', 0, 7)",
