@@ -90,7 +90,6 @@ class Monitor final : public Requests {
   pid_t ReadPidFile();
 
   const Options& options_;
-  Journal journal_;
   LogWriter log_;
   Clients clients_;
   Stdio stdio_;
@@ -105,6 +104,8 @@ class Monitor final : public Requests {
   pid_t runtime_ = 0;
   pid_t container_ = 0;
   uint64_t container_start_time_ = 0;
+  // Large and mostly untouched, so at the end.
+  Journal journal_;
   char pid_file_[4096];
 };
 

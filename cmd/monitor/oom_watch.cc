@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "cmd/monitor/scratch.h"
 #include "cmd/monitor/text.h"
 
 namespace berth::monitor {
@@ -50,8 +51,8 @@ bool HasMemory(const char* list, const char* end) {
 void OomWatch::Open(pid_t pid) {
   TextBuffer<64> name;
   name.Add("/proc/").AddNumber(pid).Add("/cgroup");
-  static char content[8192];
-  if (ReadSmallFile(name.c_str(), content, sizeof(content)) <= 0) {
+  char* const content = scratch;
+  if (ReadSmallFile(name.c_str(), content, kScratchBytes) <= 0) {
     return;
   }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cmd/monitor/clients.h"
+#include "cmd/monitor/scratch.h"
 #include "cmd/monitor/text.h"
 #include "cmd/monitor/unix_socket.h"
 
@@ -21,7 +22,8 @@ constexpr size_t kBudget = 64 << 10;
 constexpr size_t kLargestPipe = 1 << 20;
 
 // One read's worth after one incomplete line.
-char buffer[2 * LogWriter::kMaxText];
+char* const buffer = scratch;
+static_assert(kScratchBytes >= 2 * LogWriter::kMaxText);
 
 void CloseFd(int& fd) {
   if (fd >= 0) {

@@ -187,7 +187,7 @@ TEST_F(ImageRemoveTest, ROOT_UsageCountsLayersUntilTheyAreDeleted) {
 // The kubelet looks at the disk right after its removals.
 TEST_F(ImageRemoveTest, ROOT_WithLittleRoomARemovalWaitsUntilThereIsSome) {
   Close();
-  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, "size=4m"), 0);
+  ASSERT_EQ(::mount("tmpfs", root_.c_str(), "tmpfs", 0, "size=15m"), 0);
   Open();
   std::string big;
   for (unsigned i = 0; i < 570'000; ++i) {

@@ -117,10 +117,15 @@ def test_a_leftover_mount(store):
 
 def test_a_flipped_byte_in_an_image_of_the_database(store):
     image = store.daemon.client.ImageStatus(image=pb.ImageSpec(image=NAME)).image.id if store.daemon.client else None
+    running = store.daemon.process is not None
+    if running:
+        store.daemon.stop()    # it locks its database
     with sqlite3.connect(f"{store.daemon.root}/berth.db", timeout=10) as database:
         database.execute("UPDATE images SET config = CAST(replace(config, 'layer', 'laier') AS BLOB) "
                          "WHERE id = (SELECT image_id FROM image_names WHERE name = ?)", [NAME])
     database.close()
+    if running:
+        store.daemon.start()
     kind, name, text = store.finds()
     assert kind == "image" and name == (image or name) and "its config is not what its id says" in text
     store.repairs()
@@ -155,10 +160,12 @@ def test_running_containers_are_no_problem(scratch):
 
 
 def flip_pages(path):
-    """Writes nonsense over a page in the middle of the database."""
+    """Writes nonsense over a page in the middle of the database, whose file has room to grow at its end."""
+    with sqlite3.connect(path) as database:
+        pages, = database.execute("PRAGMA page_count").fetchone()
+    database.close()
     with open(path, "r+b") as file:
-        file.seek(0, os.SEEK_END)
-        file.seek(file.tell() // 2 // 4096 * 4096)
+        file.seek(pages // 2 * 4096)
         file.write(b"\xa5" * 4096)
 
 
