@@ -186,8 +186,7 @@ class Place:
 
 # At the limit of a btrfs quota even renames and writes into allocated blocks fail, which other file systems grant.
 BTRFS = {
-    "test_an_image_that_does_not_fit": "what is left of a refused layer stays until the next start, because it cannot be renamed",
-    "test_a_full_disk": "berthd does not start, and removes nothing, before somebody else has made room",
+    "test_a_full_disk": "berthd removes no image before somebody else has made room",
 }
 
 
