@@ -10,24 +10,23 @@
 // whose last component is never followed; parents are opened component by component without
 // following symlinks, and where a parent is a symlink that this layer made, it is resolved with the
 // layer's root as "/". What goes wrong is an error, never a file elsewhere:
-//   names        a leading "/" is dropped, "." and "a/.." are removed by text; ".." past the root
-//   is refused hard links   only to what this layer has written already, never to a directory,
-//   never through a symlink at the end symlinks     stored as they are; only the container follows
-//   them devices      created, as CRI-O and containerd do: images of full distributions carry
-//   /dev/null and the like. A node
-//                gives no access by itself: the layer store is 0700 and a container's devices are
-//                set by its device cgroup
+//   names        a leading "/" is dropped, "." and "a/.." are removed by text; ".." past the root is
+//                refused
+//   hard links   only to what this layer has written already, never to a directory, never through a
+//                symlink at the end
+//   symlinks     stored as they are; only the container follows them
+//   devices      created, as CRI-O and containerd do: images of full distributions carry /dev/null
+//                and the like. A node gives no access by itself: the layer store is 0700 and a
+//                container's devices are set by its device cgroup
 //   whiteouts    ".wh.NAME" becomes a character device 0:0 NAME, ".wh..wh..opq" the xattr
-//   trusted.overlay.opaque=y on its
-//                directory (overlayfs's forms); any other ".wh..wh." name (aufs's own files) is
-//                ignored; NAME must be a plain name. A whiteout never hides an entry of its own
-//                layer (image-spec layer.md, Whiteouts)
+//                trusted.overlay.opaque=y on its directory (overlayfs's forms); any other ".wh..wh."
+//                name (aufs's own files) is ignored; NAME must be a plain name. A whiteout never
+//                hides an entry of its own layer (image-spec layer.md, Whiteouts)
 //   xattrs       security.capability, security.ima, user.* and POSIX ACLs are kept; trusted.*,
-//   user.overlay.* and labels of
-//                this machine's security modules are dropped, since they would steer overlayfs or
-//                the host's policy
+//                user.overlay.* and labels of this machine's security modules are dropped, since
+//                they would steer overlayfs or the host's policy
 //   duplicates   the later entry replaces the earlier one; a directory again only updates its
-//   attributes
+//                attributes
 //
 // Owners, modes with setuid, mtimes in ns, sparse files, fifos and long names (PAX, GNU) are
 // restored. Directories get their attributes at the end. Nothing is synced to disk: the caller

@@ -62,8 +62,9 @@ class HttpTransport {
   //   kUnavailable         no connection: name not resolved, refused, timed out, TLS not spoken
   //   kFailedPrecondition  the server's certificate is not trusted
   //   kAborted             the connection broke or stalled after the request was sent; part of the
-  //   body may have been delivered kInvalidArgument     not a usable URL, unreadable certificate
-  //   files the context's error at its end, the sink's own error
+  //                        body may have been delivered
+  //   kInvalidArgument     not a usable URL, unreadable certificate files
+  //   the context's error at its end, the sink's own error
   virtual absl::StatusOr<HttpResponse> Perform(const base::OpContext& ctx,
                                                const HttpRequest& request,
                                                const BodySink& sink) = 0;

@@ -29,12 +29,16 @@
 // Errors name the image, every endpoint asked and what each said with its HTTP status, and never
 // contain credentials:
 //   kNotFound            404: no such image or blob
-//   kUnauthenticated     401 with or without credentials      kPermissionDenied  403, or the
-//   registry is blocked kUnavailable         not reachable, or 5xx after retries; with reason
-//   RegistryUnavailable (base::GetReason) kResourceExhausted   429 after retries kDataLoss content
-//   differs from its digest, or is shorter or longer than its descriptor says kOutOfRange a
-//   manifest or config larger than oci::kMaxManifestBytes, oci::kMaxConfigBytes kFailedPrecondition
-//   the server's certificate is not trusted, or it redirects without end
+//   kUnauthenticated     401 with or without credentials
+//   kPermissionDenied    403, or the registry is blocked
+//   kUnavailable         not reachable, or 5xx after retries; with reason RegistryUnavailable
+//                        (base::GetReason)
+//   kResourceExhausted   429 after retries
+//   kDataLoss            content differs from its digest, or is shorter or longer than its
+//                        descriptor says
+//   kOutOfRange          a manifest or config larger than oci::kMaxManifestBytes,
+//                        oci::kMaxConfigBytes
+//   kFailedPrecondition  the server's certificate is not trusted, or it redirects without end
 #pragma once
 
 #include <functional>
