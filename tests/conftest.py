@@ -15,13 +15,9 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import berthd, containerd, leaks, places  # noqa: E402
+from harness import leaks, places  # noqa: E402
+from harness.chosen import CGROUP_MANAGER, CLASSES, KIND, RUNTIMES  # noqa: E402
 from registry import faults, registries_conf, server  # noqa: E402
-
-KIND = os.environ.get("BERTH_TEST_DAEMON", "berthd")
-CLASSES = {"berthd": berthd.ScratchBerthd, "containerd": containerd.ScratchContainerd}
-RUNTIMES = os.environ.get("BERTH_TEST_RUNTIMES", "runc crun").split()
-CGROUP_MANAGER = os.environ.get("BERTH_TEST_CGROUP_MANAGER", "cgroupfs")
 
 
 def pytest_configure(config):

@@ -11,7 +11,7 @@ import time
 import grpc
 import pytest
 
-from harness import leaks, pods
+from harness import chosen, leaks, pods
 from harness.cri import pb
 
 Code = grpc.StatusCode
@@ -70,13 +70,12 @@ def ground():
 @pytest.fixture(scope="module")
 def made(ground, registry):
     """One daemon for each runtime."""
-    from conftest import CGROUP_MANAGER, CLASSES, KIND
     daemons = {}
 
     def get(runtime):
         if runtime not in daemons:
-            daemons[runtime] = CLASSES[KIND](runtime=runtime, registry=registry.host,
-                                             cgroup_manager=CGROUP_MANAGER)
+            daemons[runtime] = chosen.CLASSES[chosen.KIND](runtime=runtime, registry=registry.host,
+                                             cgroup_manager=chosen.CGROUP_MANAGER)
             # Root of a pod is an ordinary user of the node, who has to reach its root file system.
             os.chmod(daemons[runtime].base, 0o711)
         return daemons[runtime]
