@@ -39,7 +39,7 @@ class ScratchDaemon:
         self.base = places.scratch("bt-")
         os.chmod(self.base, 0o711)    # the roots of user namespaces come by, as on a node
         self.token = os.path.basename(self.base)
-        self.environment = options.pop("environment", {})
+        self.environment = dict(options.pop("environment", {}))    # more of it for the daemon's process
         self.runtime, self.cgroup_manager, self.options = runtime, cgroup_manager, options
         self.root, self.state = f"{self.base}/root", f"{self.base}/state"
         self.socket = f"{self.base}/d.sock"
@@ -56,7 +56,6 @@ class ScratchDaemon:
         self.client = None
         self.ids = set()
         self.baseline = None
-        self.environment = {}     # more of it for the daemon's process
         self.own_mounts = set()    # below `base`, made by the test
         self.write_configuration()
         if wait:
