@@ -29,6 +29,7 @@ def test_processes_by_argument_environment_and_folder(mark, tmp_path):
         try:
             assert not leaks.settle(lambda: not leaks.processes([mark], set()), 5)
             assert not leaks.processes([mark], {process.pid})
+            assert bool(leaks.processes([mark], set(), with_mounts=False)) == (start is not ways[-1])
         finally:
             process.kill()
             process.wait()
