@@ -46,13 +46,19 @@ bool HasMemory(const char* list, const char* end) {
   return false;
 }
 
+// The scratch while a watch is opened: the process's cgroups, and two names made of one of them.
+constexpr size_t kContentBytes = kScratchBytes / 2;
+constexpr size_t kNameBytes = kScratchBytes / 4;
+char* const first_name = scratch + kContentBytes;
+char* const second_name = first_name + kNameBytes;
+
 }  // namespace
 
 void OomWatch::Open(pid_t pid) {
   TextBuffer<64> name;
   name.Add("/proc/").AddNumber(pid).Add("/cgroup");
   char* const content = scratch;
-  if (ReadSmallFile(name.c_str(), content, kScratchBytes) <= 0) {
+  if (ReadSmallFile(name.c_str(), content, kContentBytes) <= 0) {
     return;
   }
 
@@ -88,7 +94,7 @@ bool OomWatch::OpenV2(const char* path) {
   // Under systemd crun puts the container into a cgroup below its scope, and systemd removes both.
   const char* const scope = strstr(path, ".scope/");
   const size_t size = scope == nullptr ? strlen(path) : static_cast<size_t>(scope - path) + 6;
-  TextBuffer<4096 + 64> name;
+  Text name(first_name, kNameBytes);
   name.Add("/sys/fs/cgroup").Add(path, size);
   const size_t slash = static_cast<size_t>(strrchr(name.c_str(), '/') - name.c_str());
   name.Add("/memory.events");
@@ -96,16 +102,16 @@ bool OomWatch::OpenV2(const char* path) {
   poll_fd_ = count_fd_;
   poll_events_ = POLLPRI;
 
-  TextBuffer<4096 + 64> parent;
+  Text parent(second_name, kNameBytes);
   parent.Add(name.c_str(), slash).Add("/memory.events");  // the root has none
   parent_fd_ = open(parent.c_str(), O_RDONLY | O_CLOEXEC);
   return count_fd_ >= 0;
 }
 
 bool OomWatch::OpenV1(const char* path) {
-  TextBuffer<4096 + 64> name;
+  Text name(first_name, kNameBytes);
   name.Add("/sys/fs/cgroup/memory").Add(path).Add("/");
-  TextBuffer<4096 + 64> control;
+  Text control(second_name, kNameBytes);
   control.Add(name.c_str()).Add("cgroup.event_control");
   name.Add("memory.oom_control");
   count_fd_ = open(name.c_str(), O_RDONLY | O_CLOEXEC);

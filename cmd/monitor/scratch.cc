@@ -2,6 +2,7 @@
 
 namespace berth::monitor {
 
-char scratch[kScratchBytes];
+// On pages of its own: beside others it would touch one more.
+alignas(4096) char scratch[kScratchBytes];
 
 }  // namespace berth::monitor

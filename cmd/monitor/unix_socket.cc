@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "cmd/monitor/scratch.h"
 #include "cmd/monitor/text.h"
 
 #ifndef TIOCGPTPEER
@@ -24,7 +25,7 @@ int ListenUnix(const char* path, int type, int* fd, char* short_path, size_t cap
   if (slash == nullptr) {
     return EINVAL;
   }
-  TextBuffer<4096> dir;
+  Text dir(scratch, kScratchBytes);
   dir.Add(path, static_cast<size_t>(slash - path)).Add("/");
   const int dir_fd = open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (dir_fd < 0) {
