@@ -36,6 +36,12 @@ absl::StatusOr<ExitRecord> ReadExitRecord(const std::string& path) {
   if (wire.magic != monitor_protocol::kExitRecordMagic || wire.version != kVersion) {
     return absl::DataLossError(fmt::format("read exit record '{}': it is none", path));
   }
+  constexpr int kLastSignal = 64;
+  if (wire.code < 0 || wire.code > 255 || wire.signal < 0 || wire.signal > kLastSignal) {
+    return absl::DataLossError(
+        fmt::format("read exit record '{}': no exit has code {} and signal {}", path,
+                    int{wire.code}, int{wire.signal}));
+  }
   ExitRecord record;
   record.code = wire.code;
   record.signal = wire.signal;

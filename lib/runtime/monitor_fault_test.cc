@@ -1,6 +1,7 @@
 // What goes wrong between the daemon, its monitors and a runtime, with a script in the runtime's
 // place.
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -342,6 +343,22 @@ TEST(ExitRecordTest, RefusesWhatIsNone) {
   EXPECT_TRUE(absl::IsDataLoss(ReadExitRecord(name).status()));
   ASSERT_TRUE(base::WriteFd(fd.get(), std::string(36, 'x')).ok());
   EXPECT_TRUE(absl::IsDataLoss(ReadExitRecord(name).status()));
+  monitor_protocol::ExitRecord record = {};
+  record.magic = monitor_protocol::kExitRecordMagic;
+  record.version = monitor_protocol::kVersion;
+  const auto read = [&] {
+    EXPECT_EQ(::pwrite(fd.get(), &record, sizeof(record), 0), ssize_t{sizeof(record)});
+    return ReadExitRecord(name);
+  };
+  record.code = 255;
+  EXPECT_EQ(read()->Combined(), 255);
+  record.code = 256;
+  EXPECT_TRUE(absl::IsDataLoss(read().status()));
+  record.code = 0;
+  record.signal = 64;
+  EXPECT_EQ(read()->Combined(), 192);
+  record.signal = INT_MAX;
+  EXPECT_TRUE(absl::IsDataLoss(read().status()));
   unlink(name);
   EXPECT_TRUE(absl::IsNotFound(ReadExitRecord(name).status()));
 }
