@@ -1,4 +1,5 @@
-"""Adds up JUnit files: prints `PASSED FAILED SKIPPED` of all test cases in the files named on the command line.
+"""Adds up JUnit files: prints `PASSED FAILED SKIPPED` of all test cases in the files named on the command line; with
+--failures first, the name of each failed one and the beginning of what it said instead.
 
 ctest writes one case for each program and gtest one for each test in it: a program that gtest reported on is counted by
 its tests, and by itself only when it failed without any of them failing (it crashed, say).
@@ -8,6 +9,7 @@ import sys
 import xml.etree.ElementTree
 
 CTEST = "ctest.xml"
+SAID_LINES = 15
 
 
 def outcome(case):
@@ -28,7 +30,37 @@ def cases(path):
         return [(path, "failed")]
 
 
+def said(case):
+    """What a failed test case printed: a few lines, for the end of a long report."""
+    part = case.find("failure")
+    if part is None:
+        part = case.find("error")
+    if part is None:
+        part = case.find("system-out")    # of ctest
+    if part is None:
+        return []
+    lines = [line for line in (part.text or part.get("message") or "").splitlines() if line.strip()]
+    return lines if len(lines) <= SAID_LINES else [*lines[:3], "[...]", *lines[3 - SAID_LINES:]]
+
+
+def print_failures(paths):
+    for path in paths:
+        try:
+            found = xml.etree.ElementTree.parse(path).iter("testcase")
+        except (OSError, xml.etree.ElementTree.ParseError) as error:
+            print(f"{path}: {error}")
+            continue
+        for case in found:
+            if outcome(case) == "failed":
+                print(f"-- {case.get('classname') or os.path.basename(path)}: {case.get('name')}")
+                for line in said(case):
+                    print(f"   {line[:300]}")
+
+
 def main():
+    if sys.argv[1:2] == ["--failures"]:
+        print_failures(sys.argv[2:])
+        return
     sums = {"passed": 0, "failed": 0, "skipped": 0}
     programs, detailed = [], {}
     for path in sys.argv[1:]:
