@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import tarfile
+import weakref
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -175,7 +176,7 @@ class Image:
         if labels:
             self.config["Labels"] = labels
         self.architecture, self.variant, self.docker = architecture, variant, docker
-        self._descriptor = {}
+        self._descriptor = weakref.WeakKeyDictionary()    # by store
 
     def configuration(self):
         document = {
@@ -212,12 +213,12 @@ class Image:
 
     def put(self, store):
         """Writes all of it; returns the descriptor of the manifest."""
-        if id(store) not in self._descriptor:
+        if store not in self._descriptor:
             manifest = encode(self.manifest(store))
-            self._descriptor[id(store)] = {
+            self._descriptor[store] = {
                 "mediaType": DOCKER_MANIFEST if self.docker else OCI_MANIFEST,
                 "digest": store.put(manifest), "size": len(manifest)}
-        return self._descriptor[id(store)]
+        return self._descriptor[store]
 
 
 class Artifact:
