@@ -6,8 +6,9 @@ import struct
 
 from crash import tools
 
-MAKE, WRITE, REMOVE, CHANGE, SYNC = 1, 2, 4, 8, 16
-ALL = 31
+MAKE, WRITE, REMOVE, CHANGE, SYNC_FILE, SYNC_ALL = 1, 2, 4, 8, 16, 32
+SYNC = SYNC_FILE | SYNC_ALL
+ALL = 63
 # What needs space; removing and changing do not.
 GROWING = MAKE | WRITE
 _COUNT, _KILL, _FAIL, _NO_SYNC = range(4)
@@ -50,9 +51,9 @@ class StorageFaults:
         """The n-th call of the classes from now, and those after it, `times` in all, fail with an errno."""
         self._set(_FAIL, number, min(number + times - 1, _EVER), error, classes)
 
-    def no_sync(self):
-        """Flushes do nothing from now on: the disk's cache is as volatile as caches are."""
-        self._set(_NO_SYNC)
+    def no_sync(self, classes):
+        """Flushes of some classes do nothing from now on, and say that they did."""
+        self._set(_NO_SYNC, classes=classes)
 
     @property
     def counted(self):

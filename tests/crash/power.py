@@ -193,8 +193,8 @@ class Recording:
 
 
 @contextlib.contextmanager
-def record(kind, registry, no_sync=False):
-    """The recording of one life. no_sync: berthd's flushes do nothing, as if it had none."""
+def record(kind, registry, no_sync=0):
+    """The recording of one life. no_sync: classes of berthd's flushes that do nothing, as if it had none (crash.faults)."""
     recording = Recording(kind, registry)
     daemon = recording.daemon = berthd.ScratchBerthd(**recording.options())
     daemon.own_mounts.add(daemon.root)
@@ -206,7 +206,7 @@ def record(kind, registry, no_sync=False):
             if no_sync:
                 faults = StorageFaults(daemon.base)
                 daemon.environment = faults.environment()
-                faults.no_sync()
+                faults.no_sync(no_sync)
             recording.begin = recording.disk.written()
             daemon.start()
             recording.live()

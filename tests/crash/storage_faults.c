@@ -25,7 +25,7 @@
 
 enum Action { kCount = 0, kKill = 1, kFail = 2, kNoSync = 3 };
 // What is counted, and goes wrong.
-enum Class { kMake = 1, kWrite = 2, kRemove = 4, kChange = 8, kSync = 16 };
+enum Class { kMake = 1, kWrite = 2, kRemove = 4, kChange = 8, kSync = 16, kSyncAll = 32 };
 
 struct Page {
   _Atomic int64_t count;   // calls so far
@@ -59,7 +59,7 @@ static int Meet(enum Class class) {
     return 0;
   }
   if (shared->action == kNoSync) {
-    return class == kSync ? 2 : 0;
+    return (class & shared->classes) != 0 ? 2 : 0;
   }
   if ((shared->classes & class) == 0) {
     return 0;
@@ -149,7 +149,7 @@ CALL(kChange, IsFile(fd), int, fsetxattr,
      (fd, name, value, size, flags))
 CALL(kSync, IsFile(fd), int, fsync, (int fd), (fd))
 CALL(kSync, IsFile(fd), int, fdatasync, (int fd), (fd))
-CALL(kSync, IsFile(fd), int, syncfs, (int fd), (fd))
+CALL(kSyncAll, IsFile(fd), int, syncfs, (int fd), (fd))
 
 // open and openat count when they may make a file or empty one.
 #define OPEN(name, before, arguments)                                        \
