@@ -1,10 +1,13 @@
 #include "lib/archive/decompressor.h"
 
+// For a decoder with an allocator of ours; the shared library exports it.
+#define ZSTD_STATIC_LINKING_ONLY
 #include <zstd.h>
 
 #include "fmt/format.h"
 #include <isa-l/igzip_lib.h>
 
+#include "lib/archive/window_memory.h"
 #include "lib/base/status.h"
 
 namespace berth::archive {
@@ -92,7 +95,10 @@ class GzipCodec : public Decompressor::Codec {
 
 class ZstdCodec : public Decompressor::Codec {
  public:
-  ZstdCodec() : stream_(ZSTD_createDStream()) { BERTH_CHECK(stream_ != nullptr); }
+  explicit ZstdCodec(int scratch_dir)
+      : memory_(scratch_dir), stream_(ZSTD_createDStream_advanced({Allocate, Free, &memory_})) {
+    BERTH_CHECK(stream_ != nullptr);
+  }
   ~ZstdCodec() override { ZSTD_freeDStream(stream_); }
   ZstdCodec(const ZstdCodec&) = delete;
   ZstdCodec& operator=(const ZstdCodec&) = delete;
@@ -105,6 +111,7 @@ class ZstdCodec : public Decompressor::Codec {
       const size_t before = input_.pos;
       const size_t result = ZSTD_decompressStream(stream_, &out, &input_);
       if (ZSTD_isError(result) != 0) {
+        RETURN_IF_ERROR(memory_.status());
         return absl::DataLossError(
             fmt::format("corrupt zstd stream: {}", ZSTD_getErrorName(result)));
       }
@@ -115,6 +122,11 @@ class ZstdCodec : public Decompressor::Codec {
       // A full output buffer may leave more inside the decoder although the input is used up.
       more_ = out.pos == out.size && in_frame_;
     }
+    since_trim_ += out.pos;
+    if (since_trim_ >= kTrimBytes && memory_.has_files()) {
+      memory_.Trim();
+      since_trim_ = 0;
+    }
     return out.pos;
   }
 
@@ -122,7 +134,16 @@ class ZstdCodec : public Decompressor::Codec {
   size_t unused() const override { return input_.size - input_.pos; }
 
  private:
+  static constexpr size_t kTrimBytes = 256 << 10;
+
+  static void* Allocate(void* memory, size_t size) {
+    return static_cast<WindowMemory*>(memory)->Allocate(size);
+  }
+  static void Free(void* memory, void* piece) { static_cast<WindowMemory*>(memory)->Free(piece); }
+
+  WindowMemory memory_;
   ZSTD_DStream* stream_;
+  size_t since_trim_ = 0;
   ZSTD_inBuffer input_ = {nullptr, 0, 0};
   bool in_frame_ = false;
   bool more_ = false;
@@ -130,7 +151,8 @@ class ZstdCodec : public Decompressor::Codec {
 
 }  // namespace
 
-Decompressor::Decompressor(ByteSource& source) : source_(source) {}
+Decompressor::Decompressor(ByteSource& source, int scratch_dir)
+    : source_(source), scratch_dir_(scratch_dir) {}
 Decompressor::~Decompressor() = default;
 
 absl::StatusOr<std::string_view> Decompressor::Pull() {
@@ -155,7 +177,7 @@ absl::Status Decompressor::Detect() {
     codec_ = std::make_unique<GzipCodec>();
   } else if (IsZstd(start_)) {
     compression_ = oci::LayerCompression::kZstd;
-    codec_ = std::make_unique<ZstdCodec>();
+    codec_ = std::make_unique<ZstdCodec>(scratch_dir_);
   }
   if (codec_ != nullptr) {
     output_ = std::make_unique<char[]>(kOutputBytes);

@@ -3,10 +3,10 @@
 //
 // Checksums of both formats are verified. A stream that ends inside a member or frame is an error,
 // and so are bytes after the last one that do not start another. A zstd window larger than 128 MiB
-// is refused (zstd's own limit).
+// is refused (zstd's own limit); where it is kept says window_memory.h.
 //
-// Threads: one owner. Ownership: borrows the source. Errors: kDataLoss naming the byte of the
-// compressed stream; the source's.
+// Threads: one owner. Ownership: borrows the source and scratch_dir. Errors: kDataLoss naming the
+// byte of the compressed stream; kResourceExhausted: no room for a window; the source's.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ class Decompressor : public ByteSource {
  public:
   static constexpr size_t kOutputBytes = 256 << 10;  // the largest piece
 
-  explicit Decompressor(ByteSource& source);
+  // scratch_dir: a directory on the disk, see WindowMemory.
+  explicit Decompressor(ByteSource& source, int scratch_dir = -1);
   ~Decompressor() override;
 
   absl::StatusOr<std::string_view> Next() override;
@@ -51,6 +52,7 @@ class Decompressor : public ByteSource {
   absl::StatusOr<std::string_view> Pull();
 
   ByteSource& source_;
+  const int scratch_dir_;
   bool detected_ = false;
   bool ended_ = false;
   std::string start_;         // the first bytes, gathered until the format is known

@@ -44,7 +44,7 @@ absl::Status ApplyEntries(TarStream& stream, const LayerLimits& limits, RecipeWr
 absl::StatusOr<LayerResult> UnpackLayer(int root_fd, ByteSource& source,
                                         const LayerOptions& options) {
   ::umask(0);
-  Decompressor decompressor(source);
+  Decompressor decompressor(source, root_fd);
   TarStream stream(decompressor, options.limits);
   std::unique_ptr<RecipeWriter> recipe;
   if (options.recipe_fd >= 0) {

@@ -2,7 +2,6 @@
 import contextlib
 import functools
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -119,12 +118,6 @@ def until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.02)
-
-
-def memory(pid):
-    """PSS in kB."""
-    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as rollup:
-        return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.MULTILINE)[1])
 
 
 ECHO = """

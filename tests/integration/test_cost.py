@@ -8,13 +8,12 @@ import time
 import pytest
 
 from harness import leaks, places, pods
+from harness.cri import pb
+from harness.memory import peak_kilobytes, pss_kilobytes, reset_peak
+from images import catalog, oci
+from registry import registries_conf
 
 pytestmark = pytest.mark.berth
-
-
-def pss_kilobytes(pid):
-    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as rollup:
-        return int(re.search(r"^Pss:\s*(\d+) kB", rollup.read(), re.MULTILINE)[1])
 
 
 def sanitized():
@@ -49,6 +48,29 @@ def test_memory_of_monitors_and_pauses(scratch):
     print(f"berth-monitor: {monitor:.0f} kB PSS, berth-pause: {pause:.0f} kB PSS, averages of 10")
     assert monitor <= 120
     assert pause <= 60
+
+
+class LongWindow(oci.Layer):
+    """Packed by the largest window that berth takes: a decoder has to keep the last 128 MiB of what it has unpacked."""
+
+    def blob(self):
+        return subprocess.run(["zstd", "-q", "-c", "-1", "--long=27"], input=self.tar(), check=True, stdout=subprocess.PIPE).stdout
+
+
+def test_memory_of_layers_with_the_largest_windows(scratch, fault_registry):
+    """However a registry's images are packed, eight layers at a time are unpacked in 64 MB."""
+    if sanitized():
+        pytest.skip("a build with sanitizers")
+    layers = [LongWindow([oci.file(f"file{number}-{part}", catalog.noise(f"{number}", 8 << 10)) for part in range(5)], "zstd")
+              for number in range(8)]
+    reference = fault_registry.serve("windows/eight", oci.Image(layers, catalog.SHELL))
+    daemon = scratch(registries=registries_conf.entry(location=fault_registry.host, insecure=True))
+    before = reset_peak(daemon)
+    daemon.pull(reference)
+    grown = peak_kilobytes(daemon) - before
+    print(f"eight layers with windows of 128 MiB: {grown} kB above idle")
+    assert grown < 64 * 1024
+    assert daemon.client.ImageStatus(image=pb.ImageSpec(image=reference)).image.size > 300 << 20
 
 
 class Trace:

@@ -12,6 +12,7 @@ import pytest
 
 from harness import leaks, pods, streams
 from harness.cri import pb
+from harness.memory import pss_kilobytes
 
 pytestmark = pytest.mark.berth
 HALF_OPEN = 3000
@@ -58,12 +59,6 @@ def settled(daemon):
         if held(daemon) != last:
             last, since = held(daemon), time.monotonic()
     return last
-
-
-def memory(daemon):
-    """PSS in kB."""
-    with open(f"/proc/{daemon.pid}/smaps_rollup", encoding="utf-8") as rollup:
-        return int(re.search(r"^Pss:\s+(\d+)", rollup.read(), re.MULTILINE)[1])
 
 
 def address(url):
@@ -158,7 +153,7 @@ def test_half_open_connections_keep_nobody_out(scratch, runtime, many_descriptor
     container = daemon.run_pod().run_container()
     url = streams.exec_url(container, ["true"])
     assert streams.run(container, ["echo", "before"]) == (b"before\n", b"", 0)
-    before = settled(daemon), memory(daemon)
+    before = settled(daemon), pss_kilobytes(daemon.pid)
     clients = []
     try:
         for number in range(HALF_OPEN):
@@ -170,7 +165,7 @@ def test_half_open_connections_keep_nobody_out(scratch, runtime, many_descriptor
                 assert daemon.client.Version(timeout=20).runtime_name == "berth"
         # Those that have no request yet are so many at most, and the node does not pay for the others.
         until(lambda: held(daemon) <= before[0] + MAX_PENDING + 8)
-        assert memory(daemon) < before[1] + 32 * 1024
+        assert pss_kilobytes(daemon.pid) < before[1] + 32 * 1024
         # Who asks is served meanwhile, while the others go on byte by byte.
         for client in clients[::10]:
             try:
@@ -193,7 +188,7 @@ def test_half_open_connections_keep_nobody_out(scratch, runtime, many_descriptor
         for client in clients:
             client.close()
     until(lambda: held(daemon) <= before[0])
-    until(lambda: memory(daemon) < before[1] + 8 * 1024)
+    until(lambda: pss_kilobytes(daemon.pid) < before[1] + 8 * 1024)
 
 
 def answer_to(where, path):
@@ -218,7 +213,7 @@ def test_guessed_tokens_open_nothing(scratch, runtime):
         [f"/exec/{token[:-1]}", f"/exec/{token}0", f"/exec/{token.upper()}x", f"/exec/{token[:16]}%00{token[17:]}", "/exec/", "/exec/../exec/x",
          f"//exec/{token}", f"/exec/{token}/", f"/portforward/{near[0]}", "/exec/" + "*" * 32] + [f"/exec/{number:032x}" for number in range(1500)]
     answer_to(where, "/exec/" + "0" * 32)
-    before = held(daemon), memory(daemon), leaks.threads(daemon.pid)
+    before = held(daemon), pss_kilobytes(daemon.pid), leaks.threads(daemon.pid)
     answers = {answer_to(where, guess) for guess in guesses}
     # All alike, whatever they were near to.
     assert len(answers) == 1, answers
@@ -226,7 +221,7 @@ def test_guessed_tokens_open_nothing(scratch, runtime):
     assert status == b"HTTP/1.1 404 Not Found" and size < 1024, (status, size)
     until(lambda: held(daemon) <= before[0])
     assert leaks.threads(daemon.pid) <= before[2], "a guess got as far as a call"
-    assert memory(daemon) < before[1] + 4096
+    assert pss_kilobytes(daemon.pid) < before[1] + 4096
     # The guessing took nothing away from whom the URL was made for.
     with streams.Session(real) as session:
         assert session.finish() == (b"real\n", b"", 0)
@@ -235,14 +230,14 @@ def test_guessed_tokens_open_nothing(scratch, runtime):
 def test_unused_urls_are_so_many_at_most(scratch, runtime):
     daemon = scratch(runtime=runtime)
     container = daemon.run_pod().run_container()
-    before = memory(daemon)
+    before = pss_kilobytes(daemon.pid)
     big = ["sh", "-c", "x" * 4000]
     for _ in range(MAX_TOKENS):
         streams.exec_url(container, big)
     with pytest.raises(grpc.RpcError) as error:
         streams.exec_url(container, big)
     assert error.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert memory(daemon) < before + 16 * 1024
+    assert pss_kilobytes(daemon.pid) < before + 16 * 1024
     # Everything that needs no URL goes on.
     assert container.exec(["true"]).exit_code == 0
     assert daemon.client.ContainerStatus(pb.ContainerStatusRequest(container_id=container.id)).status.id == container.id

@@ -8,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from harness import leaks, raw_streams, streams
+from harness import leaks, memory, raw_streams, streams
 from harness.cri import pb
 
 pytestmark = pytest.mark.berth
@@ -141,7 +141,7 @@ def test_many_aborted_connections_leave_nothing(scratch):
     def held():
         monitors = [pid for pid, (_, _, command) in leaks.process_table().items() if command == "berth-monitor"
                     and any(one.id in leaks.command_line(pid) for one in (container, terminal))]
-        return {pid: (len(leaks.descriptors(pid)), streams.memory(pid)) for pid in (daemon.pid, *monitors)}
+        return {pid: (len(leaks.descriptors(pid)), memory.pss_kilobytes(pid)) for pid in (daemon.pid, *monitors)}
     with streams.echoing(pod, 7000):
         rounds(max(ABORTED // 10, 500))
         before, threads = held(), leaks.threads(daemon.pid)

@@ -17,6 +17,7 @@ import pytest
 from crash import power
 from harness import pods, places
 from harness.cri import pb
+from harness.memory import peak_kilobytes, reset_peak
 from images import catalog, oci
 from registry import faults, registries_conf
 
@@ -168,17 +169,6 @@ def test_users_of_images_that_are_no_users(daemon, pulled, user):
         pod.create(image=reference, command=["id"])
     assert error.value.code() in (Code.INVALID_ARGUMENT, Code.NOT_FOUND, Code.FAILED_PRECONDITION), error.value
     assert user.split(":")[-1].strip() in error.value.details() or user in error.value.details(), error.value
-
-
-def peak_kilobytes(daemon):
-    with open(f"/proc/{daemon.pid}/status", encoding="utf-8") as status:
-        return int(re.search(r"VmHWM:\s+(\d+)", status.read())[1])
-
-
-def reset_peak(daemon):
-    with open(f"/proc/{daemon.pid}/clear_refs", "w", encoding="ascii") as out:
-        out.write("5")
-    return peak_kilobytes(daemon)
 
 
 @pytest.mark.parametrize("name", ["index.json", "manifest.json", "blob"])
