@@ -98,23 +98,36 @@ absl::Status ImageCatalog::Inherit(const std::vector<LayerPool::Claim>& claims) 
 }
 
 absl::StatusOr<std::string> ImageCatalog::Add(const base::OpContext& ctx,
-                                              const ImageContent& content) {
+                                              const ImageContent& content,
+                                              store::Durability durability) {
   std::vector<LayerPool::Claim> claims;
-  absl::StatusOr<std::string> id = AddClaimed(ctx, content, claims);
+  absl::StatusOr<std::string> id = AddClaimed(ctx, content, durability, claims);
   if (!id.ok()) {
     pool_.Abandon(std::move(claims));
+  } else if (durability == store::Durability::kDisk) {
+    RETURN_IF_ERROR(WaitStored(ctx, *id));
   }
   return id;
 }
 
+bool ImageCatalog::AnyNew(const std::vector<LayerPool::Claim>& claims) {
+  return std::any_of(claims.begin(), claims.end(),
+                     [&](const LayerPool::Claim& claim) { return pool_.IsNew(claim); });
+}
+
 absl::StatusOr<std::string> ImageCatalog::AddClaimed(const base::OpContext& ctx,
                                                      const ImageContent& content,
+                                                     store::Durability durability,
                                                      std::vector<LayerPool::Claim>& claims) {
   for (const LayerSource& source : content.layers) {
     ASSIGN_OR_RETURN(LayerPool::Claim claim, pool_.ClaimLayer(source));
     claims.push_back(std::move(claim));
   }
   RETURN_IF_ERROR(pool_.Wait(ctx, content.layers, claims));
+  const bool is_stored = durability == store::Durability::kDisk;
+  if (is_stored && AnyNew(claims)) {
+    RETURN_IF_ERROR(StoreClaimed(ctx, claims));
+  }
 
   store::ImageStore::Publication publication;
   publication.image_id = content.id;
@@ -124,8 +137,7 @@ absl::StatusOr<std::string> ImageCatalog::AddClaimed(const base::OpContext& ctx,
   publication.created_ns = absl::ToUnixNanos(absl::Now());
   publication.repo_tags = content.repo_tags;
   publication.repo_digests = content.repo_digests;
-  publication.boot_id = boot_id_;
-  publication.durability = store::Durability::kCrash;
+  publication.boot_id = is_stored ? "" : boot_id_;
   for (const LayerPool::Claim& claim : claims) {
     publication.layers.push_back(LayerPool::RecordOf(claim));
   }
@@ -133,12 +145,10 @@ absl::StatusOr<std::string> ImageCatalog::AddClaimed(const base::OpContext& ctx,
   base::MutexLock lock(change_mu_);
   RETURN_IF_ERROR(pool_.CheckUnspoilt(claims));
   RETURN_IF_ERROR(Inherit(claims));
-  const bool any_new =
-      std::any_of(claims.begin(), claims.end(),
-                  [&](const LayerPool::Claim& claim) { return pool_.IsNew(claim); });
+  const bool any_new = AnyNew(claims);
   RETURN_IF_ERROR(store_.Publish(publication));
   pool_.MarkComplete(claims);
-  if (any_new) {
+  if (any_new && !is_stored) {
     storing_.Request();
   }
   RETURN_IF_ERROR(Reload());

@@ -10,6 +10,8 @@
 //   kernel's, and it is written then.
 // - When the disk fails to store something, nobody knows what: every image with a mark goes, and
 //   what is being unpacked is not published.
+// - An import is no request of a kubelet and does wait: its layers are written to the disk first, and
+//   then it is published, in a durable transaction.
 // - A removal takes names away. A thread then removes the records of layers that nothing needs,
 //   waits until that is on the disk, and moves the layers to the trash (LayerFiles). Where the disk
 //   is short of room, the removal waits until they are deleted.
@@ -21,6 +23,7 @@
 // image_storing.cc recovers and writes to the disk.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -53,11 +56,11 @@ class ImageCatalog {
   // See ImageService::Recover.
   absl::Status Recover();
 
-  // Unpacks what is missing of an image and makes it visible. Returns its id.
-  absl::StatusOr<std::string> Add(const base::OpContext& ctx, const ImageContent& content);
-  // Waits until everything visible is on the disk. Errors: what the disk said; the images that were
-  // not on it yet are gone then. The context's: they are visible and will be stored.
-  absl::Status WaitStored(const base::OpContext& ctx);
+  // Unpacks what is missing of an image and makes it visible, before it is on the disk or (kDisk)
+  // after that. Returns its id. Errors: it is not visible. But with kDisk it is when the context ends
+  // in the last instant, while a layer that it shares with a pull is being written.
+  absl::StatusOr<std::string> Add(const base::OpContext& ctx, const ImageContent& content,
+                                  store::Durability durability);
   // Waits until nothing is left to do in the background. For tests.
   void WaitIdle();
 
@@ -78,7 +81,13 @@ class ImageCatalog {
   };
 
   absl::StatusOr<std::string> AddClaimed(const base::OpContext& ctx, const ImageContent& content,
+                                         store::Durability durability,
                                          std::vector<LayerPool::Claim>& claims);
+  bool AnyNew(const std::vector<LayerPool::Claim>& claims);
+  // Writes claimed layers that are new to the disk.
+  absl::Status StoreClaimed(const base::OpContext& ctx, std::vector<LayerPool::Claim>& claims);
+  // Waits until the record and the layers of a published image are on the disk, or it was removed.
+  absl::Status WaitStored(const base::OpContext& ctx, const std::string& id);
   absl::Status Inherit(const std::vector<LayerPool::Claim>& claims)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
   absl::Status Reload() ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mu_);
@@ -97,6 +106,8 @@ class ImageCatalog {
 
   std::string boot_id_;          // set by Recover at the latest
   absl::Status failed_storing_;  // Store's alone: what it could not act upon yet
+  // How many wait for the disk with layers that no image has yet.
+  std::atomic<int> unpublished_ = 0;
 
   base::Mutex change_mu_;
   std::function<std::set<int64_t>()> in_use_ ABSL_GUARDED_BY(change_mu_);

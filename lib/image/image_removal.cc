@@ -72,6 +72,7 @@ absl::Status ImageCatalog::Collect() {
   for (const store::LayerRecord& layer : collected) {
     files_.MoveToTrash(layer);
   }
+  storing_.Request();  // with the room there is now a failed round may succeed
   return absl::OkStatus();
 }
 

@@ -137,7 +137,7 @@ absl::StatusOr<std::string> ImageService::Impl::Transfer(
                                      [this](const oci::Reference& name) {
                                        return PresentIn(*catalog_.index(), name);
                                      }));
-  return content.is_present ? content.id : catalog_.Add(ctx, content);
+  return content.is_present ? content.id : catalog_.Add(ctx, content, store::Durability::kCrash);
 }
 
 void ImageService::Impl::Finish(const PullKey& key, const std::shared_ptr<PullJob>& job,
@@ -205,10 +205,9 @@ absl::StatusOr<std::vector<ImageService::Imported>> ImageService::Impl::ImportDi
                    ReadArchiveImages(ctx, shared, options_.platform, names));
   std::vector<Imported> imported;
   for (const ImageContent& content : images) {
-    ASSIGN_OR_RETURN(std::string id, catalog_.Add(ctx, content));
+    ASSIGN_OR_RETURN(std::string id, catalog_.Add(ctx, content, store::Durability::kDisk));
     imported.push_back({std::move(id), content.skipped});
   }
-  RETURN_IF_ERROR(catalog_.WaitStored(ctx));
   return imported;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
+#include "fmt/format.h"
 
 #include "lib/base/boot_id.h"
 #include "lib/base/log.h"
@@ -75,7 +76,7 @@ absl::Status ImageCatalog::Store() {
                             pending.status().ToString());
     return pending.status();
   }
-  if (pending->empty()) {
+  if (pending->empty() && unpublished_ == 0) {
     return absl::OkStatus();
   }
   const absl::Status stored = failed_storing_.ok() ? files_.Sync() : failed_storing_;
@@ -123,9 +124,48 @@ absl::Status ImageCatalog::DropUnstored(const absl::Status& why) {
   return why;
 }
 
-absl::Status ImageCatalog::WaitStored(const base::OpContext& ctx) {
-  RETURN_IF_ERROR(storing_.Wait(ctx, storing_.Request()));
-  return store_.Flush();
+// A round that failed meanwhile, and was another's, has spoilt the claims.
+absl::Status ImageCatalog::StoreClaimed(const base::OpContext& ctx,
+                                        std::vector<LayerPool::Claim>& claims) {
+  {
+    base::MutexLock lock(change_mu_);
+    RETURN_IF_ERROR(Inherit(claims));
+  }
+  ++unpublished_;
+  const absl::Status stored = storing_.Wait(ctx, storing_.Request());
+  --unpublished_;
+  return stored;
+}
+
+absl::Status ImageCatalog::WaitStored(const base::OpContext& ctx, const std::string& id) {
+  if (const absl::Status status = store_.Flush(); !status.ok()) {
+    const absl::Status removed = Remove(id);
+    return removed.ok()
+               ? status
+               : base::Annotate(status, fmt::format("the image stays visible, since it could "
+                                                    "not be removed again ({})",
+                                                    removed.ToString()));
+  }
+  // Its own layers were written before it was published. One that a pull published meanwhile, and
+  // that it shares, may not be on the disk yet.
+  while (true) {
+    {
+      base::MutexLock lock(change_mu_);  // who drops an image does it in several steps
+      const ImageIndex::Image image = index()->FindId(id);
+      if (image == nullptr) {
+        return absl::AbortedError(
+            "the image is gone again: somebody removed it, or the disk failed to store a layer "
+            "that "
+            "it shares with a pull");
+      }
+      ASSIGN_OR_RETURN(const auto pending, store_.PendingLayers());
+      if (std::none_of(image->layers.begin(), image->layers.end(),
+                       [&](int64_t number) { return pending.count(number) > 0; })) {
+        return absl::OkStatus();
+      }
+    }
+    RETURN_IF_ERROR(storing_.Wait(ctx, storing_.Request()));
+  }
 }
 
 }  // namespace berth::image

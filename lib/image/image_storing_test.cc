@@ -80,6 +80,29 @@ class ImageStoringTest : public ImageTest {
     options_.boot_id = boot_id;
     Open();
   }
+  // An OCI layout with this image, at dir_/layout.
+  void WriteLayout(const FakeImage& image) {
+    const std::string layout = dir_ + "/layout";
+    ASSERT_TRUE(base::MakeDirs(layout + "/blobs/sha256").ok());
+    const auto put = [&](const std::string& bytes) {
+      const std::string hex = oci::DigestOf(bytes).hex();
+      ASSERT_TRUE(base::WriteFile(layout + "/blobs/sha256/" + hex, bytes, 0644).ok());
+    };
+    put(image.config);
+    put(image.manifest);
+    for (const FakeLayer& layer : image.layers) {
+      put(layer.blob);
+    }
+    const std::string index = fmt::format(
+        R"({{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}})",
+        oci::kOciManifestType, image.digest(), image.manifest.size());
+    ASSERT_TRUE(base::WriteFile(layout + "/index.json", index, 0644).ok());
+    ASSERT_TRUE(
+        base::WriteFile(layout + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644).ok());
+  }
+  absl::Status Import(const base::OpContext& ctx = base::OpContext::Background()) {
+    return images_->Import(ctx, dir_ + "/layout", {"imported:1"}).status();
+  }
   size_t Pending() { return store_->PendingLayers()->size(); }
 
   static inline const absl::Status kBroken = absl::UnavailableError("syncfs: I/O error (5)");
@@ -234,54 +257,57 @@ TEST_F(ImageStoringTest, ROOT_ARemovedImageStaysRemovedAfterAPowerCut) {
 }
 
 TEST_F(ImageStoringTest, ROOT_AnImportWaitsForTheDisk) {
-  const std::string layout = dir_ + "/layout";
-  ASSERT_TRUE(base::MakeDirs(layout + "/blobs/sha256").ok());
-  const auto put = [&](const std::string& bytes) {
-    const std::string hex = oci::DigestOf(bytes).hex();
-    ASSERT_TRUE(base::WriteFile(layout + "/blobs/sha256/" + hex, bytes, 0644).ok());
-  };
-  put(a_.config);
-  put(a_.manifest);
-  for (const FakeLayer& layer : a_.layers) {
-    put(layer.blob);
-  }
-  const std::string index = fmt::format(
-      R"({{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}})",
-      oci::kOciManifestType, a_.digest(), a_.manifest.size());
-  ASSERT_TRUE(base::WriteFile(layout + "/index.json", index, 0644).ok());
-  ASSERT_TRUE(
-      base::WriteFile(layout + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644).ok());
-  const auto import = [&](const base::OpContext& ctx) {
-    return images_->Import(ctx, layout, {"imported:1"}).status();
-  };
-
+  WriteLayout(a_);
   disk_.Hold();
   std::atomic<bool> is_done = false;
   std::thread caller([&] {
-    const absl::Status status = import(base::OpContext::Background());
+    const absl::Status status = Import();
     EXPECT_TRUE(status.ok()) << status;
     is_done = true;
   });
   disk_.AwaitSyncs(1);
   EXPECT_FALSE(is_done);
-  EXPECT_EQ(images_->List().size(), 1u);
+  EXPECT_TRUE(images_->List().empty());
   disk_.Release();
   caller.join();
+  EXPECT_EQ(images_->List().size(), 1u);
   EXPECT_EQ(Pending(), 0u);
+  images_->WaitIdle();
+  EXPECT_EQ(disk_.syncs(), 1);
+  ASSERT_TRUE(Import().ok());
+  EXPECT_EQ(disk_.syncs(), 1) << "nothing was new";
 
   ASSERT_TRUE(images_->Remove("imported:1").ok());
   images_->WaitIdle();
   disk_.Release(kBroken);
-  EXPECT_EQ(import(base::OpContext::Background()).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Import().code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(images_->List().empty());
+  EXPECT_TRUE(LayerDirs().empty());
 
   // The caller goes away while the disk is busy.
   disk_.Hold();
   const int before = disk_.syncs();
   const base::OpContext gone(absl::InfiniteFuture(), [&] { return disk_.syncs() > before; });
-  EXPECT_EQ(import(gone).code(), absl::StatusCode::kCancelled);
-  EXPECT_EQ(images_->List().size(), 1u) << "it is being written";
+  EXPECT_EQ(Import(gone).code(), absl::StatusCode::kCancelled);
   disk_.Release();
+  images_->WaitIdle();
+  EXPECT_TRUE(images_->List().empty());
+  EXPECT_TRUE(LayerDirs().empty());
+}
+
+// Its answer would be wrong otherwise: the layer was not on the disk when the image was published.
+TEST_F(ImageStoringTest, ROOT_AnImportWaitsForALayerThatItSharesWithAPull) {
+  disk_.Hold();
+  MustPull("c", c_);
+  disk_.AwaitSyncs(1);
+  WriteLayout(c_);
+  std::thread caller([&] { EXPECT_FALSE(Import().ok()); });
+  while (images_->List().size() > 0 && images_->List()[0]->repo_tags.size() < 2) {
+    std::this_thread::yield();
+  }
+  disk_.Release(kBroken);
+  caller.join();
+  EXPECT_TRUE(images_->List().empty());
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ absl::Status ImageStore::DropReservedLayer(int64_t number) {
 absl::Status ImageStore::Publish(const Publication& publication) {
   return base::Annotate(
       db_.Transact(
-          publication.durability,
+          Durability::kCrash,
           [&](Database& db) -> absl::Status {
             RETURN_IF_ERROR(PublishLayers(db, publication));
             ASSIGN_OR_RETURN(

@@ -47,11 +47,9 @@ class ImageStore {
     // Of layers that become complete: the boot during which they were written. They count as not
     // stored until MarkDurable. Empty: their files are on the disk.
     std::string boot_id = {};
-    Durability durability = Durability::kDisk;
   };
-  // One transaction. kAborted: another pull
-  // completed one of the reserved layers (same DiffID) first, or a shared one is gone: look the
-  // layers up again.
+  // One transaction; Flush() brings it to the disk. kAborted: another pull completed one of the
+  // reserved layers (same DiffID) first, or a shared one is gone: look the layers up again.
   absl::Status Publish(const Publication& publication);
 
   // Complete layers by DiffID; kNotFound.

@@ -135,7 +135,6 @@ TEST_F(StoreTest, LayersThatAreNotOnTheDiskYet) {
   const int64_t two = *images.ReserveLayer("sha256:2");
   ImageStore::Publication a = Image("aa", {{one, "sha256:1", 1, 1}}, {"a:1"});
   a.boot_id = "boot-1";
-  a.durability = Durability::kCrash;
   ASSERT_TRUE(images.Publish(a).ok());
   ImageStore::Publication b = Image("bb", {{one, "sha256:1", 1, 1}, {two, "sha256:2", 1, 1}}, {});
   b.boot_id = "boot-2";

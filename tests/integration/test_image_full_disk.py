@@ -64,23 +64,19 @@ def test_no_space_from_some_call_on(store, name):
         except RuntimeError as error:
             answer = str(error)
         where = f"call {number} of {count} (seed {SEED}): {answer or 'no error'}"
-        stays = False
         if answer:
             failed += 1
             assert store.faults.hits, where
             assert FULL.search(answer.lower()), where
             subject = store.archive if name == "import" else store.subject(name)
             assert subject in answer, f"{where}: it does not say which image"
-            # An import that can only not tell the database that its image is on the disk has failed, and with a database that
-            # takes nothing it cannot be undone: the image stays, whole, which is looked at below.
-            stays = name == "import" and number > count - 6 and "run database statement" in answer
-            assert stays or not store.is_listed(name), where
+            assert not store.is_listed(name), where
         store.faults.off()
         try:
             # What could not reach the disk after the answer is taken back too.
             leaks.settle(lambda: not truth.is_durable(store.daemon), 10)
             store.truth.check(store.daemon, reserved=True)
-            if stays or not store.is_listed(name):
+            if not store.is_listed(name):
                 store.do(name)
             truth.wait_durable(store.daemon)
             store.truth.check(store.daemon, reserved=True)
