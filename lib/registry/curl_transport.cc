@@ -189,13 +189,27 @@ absl::Status ApplyTls(CURL* easy, const TlsSettings& tls) {
   return absl::OkStatus();
 }
 
-// libcurl does not look at the environment itself then. "" means none.
+// libcurl does not look at the environment itself then. "" means none. One that speaks TLS is vouched
+// for by the system's authorities alone: those of certs.d are a registry's.
 void ApplyProxy(CURL* easy, const std::string& proxy) {
   curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());
+  curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
+  if (HasHashedSystemCas()) {
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, nullptr);
+    curl_easy_setopt(easy, CURLOPT_PROXY_CAPATH, kSystemCaDir);
+  }
   curl_easy_setopt(easy, CURLOPT_NOPROXY, "");
 }
 
-absl::Status NameProxy(const absl::Status& status, const std::string& proxy) {
+// `connect_code`: what the proxy answered to CONNECT; 0: nothing yet.
+absl::Status NameProxy(const absl::Status& status, const std::string& proxy, long connect_code) {
+  if (absl::IsFailedPrecondition(status) && proxy.starts_with("https://") && connect_code == 0) {
+    return Error(
+        absl::StatusCode::kUnavailable,
+        fmt::format("the certificate of the proxy '{}' is not trusted: {} (its CA has to be "
+                    "one of the system's, '{}')",
+                    ProxyForMessage(proxy), std::string(status.message()), kSystemCaDir));
+  }
   const bool may_be_its_fault = absl::IsUnavailable(status) || absl::IsAborted(status);
   return proxy.empty() || !may_be_its_fault
              ? status
@@ -345,7 +359,10 @@ absl::StatusOr<HttpResponse> CurlTransport::Perform(const base::OpContext& ctx,
   const absl::Status status = Drive(ctx, slot->multi, request, exchange);
   curl_multi_remove_handle(slot->multi, slot->easy);
   if (!status.ok()) {
-    return NameProxy(status, proxy);  // the slot goes, with a connection that may be in any state
+    long connect_code = 0;
+    curl_easy_getinfo(slot->easy, CURLINFO_HTTP_CONNECTCODE, &connect_code);
+    return NameProxy(status, proxy,
+                     connect_code);  // the slot goes, with a connection that may be in any state
   }
   pool_->Release(std::move(slot));
   return std::move(exchange.response);

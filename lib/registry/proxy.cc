@@ -157,6 +157,10 @@ std::string ProxyFor(const Url& url, const GetEnv& env) {
   if (proxy.empty() || IsExempt(url, Either(env, "NO_PROXY", "no_proxy"))) {
     return "";
   }
+  constexpr std::string_view kSocks = "socks5://";
+  if (proxy.starts_with(kSocks)) {
+    return "socks5h://" + proxy.substr(kSocks.size());
+  }
   return proxy.find("://") == std::string::npos ? "http://" + proxy : proxy;
 }
 

@@ -5,7 +5,8 @@
 // absent. NO_PROXY is a list, separated by commas: "*"; an IP address or network (10.0.0.0/8) for
 // hosts that are written as addresses, names are not resolved; "example.com" for the host and all
 // below it; ".example.com" and "*.example.com" for those below alone; each but a network also with
-// ":port". Loopback and "localhost" never go through a proxy. ALL_PROXY is not read.
+// ":port". Loopback and "localhost" never go through a proxy. ALL_PROXY is not read. A socks5 proxy is
+// asked for names, which libcurl calls socks5h.
 //
 // Threads: pure functions; the environment must not change meanwhile.
 #pragma once
@@ -21,7 +22,7 @@ namespace berth::registry {
 using GetEnv = std::function<std::string(const char* name)>;
 std::string SystemEnv(const char* name);
 
-// "http://[user:password@]host:port", also https, socks5, socks5h; "": none, connect directly.
+// "http://[user:password@]host:port", also https, socks5h; "": none, connect directly.
 std::string ProxyFor(const Url& url, const GetEnv& env = SystemEnv);
 
 // Its host and port, without user and password.

@@ -24,7 +24,8 @@ TEST(ProxyTest, BySchemeCapitalsFirst) {
                    {"ALL_PROXY", "http://all:3"}};
   EXPECT_EQ(Choose("https://quay.io/v2/", env), "http://s:1");
   EXPECT_EQ(Choose("http://quay.io/v2/", env), "http://plain:2");
-  EXPECT_EQ(Choose("https://quay.io/", {{"https_proxy", "socks5://x:1"}}), "socks5://x:1");
+  EXPECT_EQ(Choose("https://quay.io/", {{"https_proxy", "socks5://x:1"}}), "socks5h://x:1");
+  EXPECT_EQ(Choose("https://quay.io/", {{"https_proxy", "socks5h://x:1"}}), "socks5h://x:1");
   EXPECT_EQ(Choose("https://quay.io/", {{"HTTP_PROXY", "http://x:1"}, {"ALL_PROXY", "http://y:1"}}),
             "");
   EXPECT_EQ(Choose("https://quay.io/", {}), "");

@@ -249,34 +249,6 @@ def test_a_client_certificate(scratch):
         assert daemon.pull(BUSYBOX), "read at the next use, without a reload"
 
 
-NAME = "registry.berth.test"
-
-
-def test_a_forward_proxy(scratch):
-    with server.DockerRegistry(server.content(), tls=True, name=NAME) as registry, \
-            front.ForwardProxy({f"{NAME}:443": registry.host}, "node", "proxy-word") as proxy:
-        conf = registries_conf.redirect(NAME, insecure=False)
-        daemon = scratch(registries=conf, environment={
-            "HTTPS_PROXY": f"http://node:proxy-word@{proxy.host}", "NO_PROXY": "10.0.0.0/8,.svc,other.berth.test"})
-        trust(daemon, NAME, ca=registry.ca)
-        assert daemon.pull(BUSYBOX)
-        assert set(proxy.requests) == {f"CONNECT {NAME}:443"}
-        assert_silent(daemon, "proxy-word", basic("node", "proxy-word"))
-
-        wrong = scratch(registries=conf, environment={"HTTPS_PROXY": f"http://node:other-word@{proxy.host}"})
-        trust(wrong, NAME, ca=registry.ca)
-        error = refused(wrong, BUSYBOX)
-        assert "407" in error.details() and proxy.host in error.details(), error.details()
-        assert "other-word" not in error.details()
-        assert_silent(wrong, "other-word")
-
-        asked_before = len(proxy.requests)
-        direct = scratch(registries=conf, environment={
-            "HTTPS_PROXY": f"http://node:proxy-word@{proxy.host}", "NO_PROXY": "berth.test"})
-        assert "resolve" in refused(direct, BUSYBOX).details().lower()
-        assert len(proxy.requests) == asked_before
-
-
 def test_http2(scratch, registry):
     with front.Nginx(registry.host) as nginx:
         daemon = scratch(registries=registries_conf.redirect(nginx.host, insecure=False))
