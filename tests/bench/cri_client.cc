@@ -191,6 +191,13 @@ absl::Status CriClient::ListContainers(int expected, Samples* samples) {
   return CheckCount("ListContainers", response.containers_size(), expected);
 }
 
+absl::Status CriClient::ListImages(int expected, Samples* samples) {
+  cri::ListImagesResponse response;
+  RETURN_IF_ERROR(Timed("ListImages", samples,
+                        [&](auto* ctx) { return images_->ListImages(ctx, {}, &response); }));
+  return CheckCount("ListImages", response.images_size(), expected);
+}
+
 absl::Status CriClient::ListPods(int expected, Samples* samples) {
   cri::ListPodSandboxResponse response;
   RETURN_IF_ERROR(Timed("ListPodSandbox", samples,

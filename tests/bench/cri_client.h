@@ -49,6 +49,7 @@ class CriClient {
   absl::Status ExecTrue(const Pod& pod, Samples* samples);
   // kDataLoss when fewer than `expected` are listed.
   absl::Status ListContainers(int expected, Samples* samples);
+  absl::Status ListImages(int expected, Samples* samples);
   absl::Status ListPods(int expected, Samples* samples);
   absl::Status ListContainerStats(int expected, Samples* samples);
   absl::Status ListPodStats(int expected, Samples* samples);

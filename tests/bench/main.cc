@@ -117,11 +117,12 @@ int Main(int argc, char** argv) {
   app.add_option("--log-dir", options.pod.log_directory,
                  "Existing directory for the containers' logs");
   app.add_flag("--host-network", options.pod.host_network, "Pods have the node's network");
-  app.add_option(
-         "--workload", options.workload.name,
-         "lifecycle, exec, list, stats, pull; fill leaves pods, clean removes those of all runs")
+  app.add_option("--workload", options.workload.name,
+                 "lifecycle, exec, list, stats, images, pull; fill leaves pods, clean removes "
+                 "those of all runs")
       ->required()
-      ->check(CLI::IsMember({"lifecycle", "exec", "list", "stats", "pull", "fill", "clean"}));
+      ->check(
+          CLI::IsMember({"lifecycle", "exec", "list", "stats", "images", "pull", "fill", "clean"}));
   app.add_option("--n", options.workload.n, "Samples of each operation")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
@@ -129,6 +130,9 @@ int Main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--pods", options.workload.pods, "Pods that list, stats and fill have")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_option("--images", options.workload.images, "Images that there are, for images")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--warmup", options.workload.warmup, "Rounds before, not counted")

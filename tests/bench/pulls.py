@@ -8,6 +8,7 @@ import hashlib
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tarfile
 import threading
@@ -18,6 +19,7 @@ from images import oci
 from registry import server
 
 SHARING = 10
+MANY = 500
 
 
 def noise(seed, size):
@@ -95,6 +97,27 @@ def registry_content():
                 shutil.rmtree(folder)
     with open(os.path.join(storage, "complete"), "w", encoding="utf-8"):
         return storage
+
+
+def import_many(daemon):
+    """MANY images that differ in their configurations."""
+    layer = oci.Layer([oci.file("x", "x")])
+    folder = places.scratch("bench-images-")
+    store = oci.BlobStore(folder)
+    manifests = [dict(oci.Image([layer], {"Labels": {"number": str(number)}, "Env": ["PATH=/bin"]}).put(store),
+                      annotations={"io.containerd.image.name": f"docker.io/bench/many:{number}",
+                                   "org.opencontainers.image.ref.name": f"docker.io/bench/many:{number}"})
+                 for number in range(MANY)]
+    oci.write_index(folder, manifests)
+    with tarfile.open(f"{folder}.tar", "w") as out:
+        out.add(folder, ".")
+    command = [places.program("berthctl"), "--socket", f"unix://{daemon.socket}", "import"] if daemon.kind == "berthd" else \
+        ["ctr", "--address", daemon.socket, "--namespace", "k8s.io", "images", "import"]
+    subprocess.run([*command, f"{folder}.tar"], check=True, stdout=subprocess.DEVNULL)
+    while len(daemon.client.ListImages().images) < MANY:    # containerd's CRI hears of them from its events
+        time.sleep(0.1)
+    shutil.rmtree(folder)
+    os.unlink(f"{folder}.tar")
 
 
 # -- measuring

@@ -130,6 +130,16 @@ absl::StatusOr<Json> Listings(CriClient& client, const WorkloadOptions& options,
   return Json{{"pods", options.pods}};
 }
 
+absl::StatusOr<Json> Images(CriClient& client, const WorkloadOptions& options, Samples& samples) {
+  for (int i = 0; i < options.warmup; ++i) {
+    RETURN_IF_ERROR(client.ListImages(options.images, nullptr));
+  }
+  RETURN_IF_ERROR(Spread(options.n, options.parallel, [&](int) {
+                    return client.ListImages(options.images, &samples);
+                  }).status());
+  return Json{{"images", options.images}};
+}
+
 // Each pull begins without the image and with nothing left to write from the removal before it.
 absl::StatusOr<Json> Pull(CriClient& client, const WorkloadOptions& options, Samples& samples) {
   for (int i = 0; i < options.warmup + options.n; ++i) {
@@ -160,6 +170,9 @@ absl::StatusOr<Json> RunWorkload(CriClient& client, const WorkloadOptions& optio
   if (options.name == "stats") {
     return Listings(client, options, {&CriClient::ListContainerStats, &CriClient::ListPodStats},
                     samples);
+  }
+  if (options.name == "images") {
+    return Images(client, options, samples);
   }
   if (options.name == "pull") {
     return Pull(client, options, samples);

@@ -14,10 +14,11 @@
 namespace berth::bench {
 
 struct WorkloadOptions {
-  std::string name;  // lifecycle, exec, list, stats, pull, fill, clean
+  std::string name;  // lifecycle, exec, list, stats, images, pull, fill, clean
   int n = 30;        // samples of each operation
   int parallel = 1;  // workers
   int pods = 100;    // that exist while lists and stats are asked for; that fill leaves
+  int images = 500;  // that exist
   int warmup = 1;    // rounds before, not counted
 };
 

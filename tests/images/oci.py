@@ -266,8 +266,13 @@ def write_layout(folder, image, name=None, blobs=None):
     if blobs and not os.path.lexists(os.path.join(folder, "blobs")):
         os.symlink(os.path.relpath(os.path.join(blobs.folder, "blobs"), folder),
                    os.path.join(folder, "blobs"))
+    write_index(folder, [descriptor])
+    return descriptor
+
+
+def write_index(folder, descriptors):
+    """Makes a folder of blobs an OCI image layout."""
     with open(os.path.join(folder, "oci-layout"), "w", encoding="utf-8") as out:
         out.write('{"imageLayoutVersion":"1.0.0"}')
     with open(os.path.join(folder, "index.json"), "wb") as out:
-        out.write(encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [descriptor]}))
-    return descriptor
+        out.write(encode({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": descriptors}))
