@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 
+import grpc
 import pytest
 
 from harness import cri, leaks, pods
@@ -151,6 +152,36 @@ def journal(*matches):
     text = subprocess.run(["journalctl", "-o", "json", "--no-pager", *matches], stdout=subprocess.PIPE, check=True,
                           text=True).stdout
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_a_reload_reads_the_registries_again(node, running):
+    pid, daemon = running.host_pid(), main_pid()
+    path = "/etc/containers/registries.conf.d/50-blocked.conf"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+
+    def reload(text):
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        systemctl("reload", "berth")
+        deadline = time.monotonic() + 10
+        with pytest.raises(grpc.RpcError) as error:
+            while True:
+                node.client.PullImage(image=pb.ImageSpec(image="blocked.test/image:1"), timeout=60)
+        assert time.monotonic() < deadline, error.value
+        return error.value.details()
+    try:
+        assert "blocked" in reload('[[registry]]\nlocation = "blocked.test"\nblocked = true\n').replace("blocked.test", "")
+        # A mistake changes nothing, and the journal names it.
+        assert "blocked" in reload('[[registry]]\nlocation = \n').replace("blocked.test", "")
+        journal = subprocess.run(["journalctl", "-u", "berth", "-n", "20", "-o", "cat"], check=True, stdout=subprocess.PIPE,
+                                 text=True).stdout
+        assert path in journal, journal
+        assert systemctl("is-active", "berth") == "active"
+    finally:
+        os.unlink(path)
+        systemctl("reload", "berth")
+    assert main_pid() == daemon
+    unharmed(node, running, pid)
 
 
 def test_output_in_the_journal(node):
