@@ -49,7 +49,14 @@ std::vector<std::string> DevptsOptions(const SpecInputs& inputs) {
   return options;
 }
 
-void AddKernelFileSystems(const SpecInputs& inputs, std::vector<Entry>& entries) {
+// systemd makes cgroups of its own. Only where it then cannot lift the container's limits; and not
+// on v1, where what a container writes there is the node's.
+bool HasOwnCgroups(const SpecInputs& inputs, bool is_systemd) {
+  return inputs.container.security.privileged ||
+         (is_systemd && inputs.node.cgroup_v2 && inputs.node.cgroup_namespaces_delegate);
+}
+
+void AddKernelFileSystems(const SpecInputs& inputs, bool is_systemd, std::vector<Entry>& entries) {
   const model::NamespaceOptions& pod = inputs.sandbox.spec.namespaces;
   const bool privileged = inputs.container.security.privileged;
   const std::string write = privileged ? "rw" : "ro";
@@ -66,7 +73,10 @@ void AddKernelFileSystems(const SpecInputs& inputs, std::vector<Entry>& entries)
     entries.push_back({"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", write}});
   }
   entries.push_back(
-      {"/sys/fs/cgroup", "cgroup", "cgroup", {"nosuid", "noexec", "nodev", "relatime", write}});
+      {"/sys/fs/cgroup",
+       "cgroup",
+       "cgroup",
+       {"nosuid", "noexec", "nodev", "relatime", HasOwnCgroups(inputs, is_systemd) ? "rw" : "ro"}});
 }
 
 void AddPodFiles(const SpecInputs& inputs, std::vector<Entry>& entries) {
@@ -298,7 +308,7 @@ absl::StatusOr<MountPlan> PlanMounts(const SpecInputs& inputs, bool is_systemd) 
   }
 
   std::vector<Entry> entries;
-  AddKernelFileSystems(inputs, entries);
+  AddKernelFileSystems(inputs, is_systemd, entries);
   AddPodFiles(inputs, entries);
   AddDevices(inputs, entries);
   if (is_systemd) {

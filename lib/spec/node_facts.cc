@@ -3,11 +3,13 @@
 #include <linux/capability.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <string_view>
 #include <utility>
 
+#include "absl/strings/str_split.h"
 #include "fmt/format.h"
 
 #include "lib/base/file.h"
@@ -86,6 +88,15 @@ bool HasSwapAccounting(const std::string& sys_fs_cgroup, bool cgroup_v2) {
   return !has_memory && HasController(sys_fs_cgroup, true, "memory");
 }
 
+bool HasNsDelegate(const std::string& mountinfo) {
+  const std::vector<std::string> lines = absl::StrSplit(mountinfo, '\n');
+  return std::any_of(lines.begin(), lines.end(), [](const std::string& line) {
+    const std::vector<std::string> options = absl::StrSplit(line.substr(line.rfind(' ') + 1), ',');
+    return line.find(" - cgroup2 ") != std::string::npos &&
+           std::find(options.begin(), options.end(), "nsdelegate") != options.end();
+  });
+}
+
 std::vector<std::string> ThermalThrottlePaths(const std::string& root) {
   std::vector<std::string> paths;
   const std::string cpus = "/sys/devices/system/cpu";
@@ -109,6 +120,8 @@ NodeFacts ProbeNode(bool cgroup_v2, const std::string& root) {
   const std::string sys_fs_cgroup = root + "/sys/fs/cgroup";
   node.has_hugetlb = HasController(sys_fs_cgroup, cgroup_v2, "hugetlb");
   node.has_swap_accounting = HasSwapAccounting(sys_fs_cgroup, cgroup_v2);
+  node.cgroup_namespaces_delegate =
+      cgroup_v2 && HasNsDelegate(ReadOrEmpty(root + "/proc/self/mountinfo"));
 
   node.may_raise_rlimits =
       HasEffectiveCapability(ReadOrEmpty(root + "/proc/self/status"), CAP_SYS_RESOURCE);

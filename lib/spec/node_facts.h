@@ -30,6 +30,9 @@ struct RlimitRange {
 
 struct NodeFacts {
   bool cgroup_v2 = false;
+  // v2, mounted with nsdelegate (as systemd does): who is in a cgroup namespace cannot change the
+  // limits of its root, nor move processes out of it (cgroup-v2.rst, "Delegation").
+  bool cgroup_namespaces_delegate = false;
   bool has_hugetlb = false;          // a hugetlb controller is mounted
   bool has_swap_accounting = false;  // memory.memsw.* or memory.swap.*
   // The lowest oom_score_adj that the daemon may give: -1000 with CAP_SYS_RESOURCE, else its own.

@@ -133,6 +133,17 @@ TEST_F(ProbeNodeTest, CgroupV2) {
   Write("sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids\n");
   Write("proc/self/status", "Name:\tx\nCapEff:\t000001ffffffffff\n");
   Write("proc/self/oom_score_adj", "-5\n");
+  const auto mounted = [&](const std::string& options) {
+    Write("proc/self/mountinfo",
+          "22 1 0:21 / /sys rw - sysfs sysfs rw,nsdelegate\n30 22 0:26 / "
+          "/sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 " +
+              options + "\n");
+    return ProbeNode(true, root_).cgroup_namespaces_delegate;
+  };
+  EXPECT_FALSE(mounted("rw"));
+  EXPECT_FALSE(mounted("rw,nsdelegated"));
+  EXPECT_TRUE(mounted("rw,nsdelegate,memory_recursiveprot"));
+  EXPECT_FALSE(ProbeNode(false, root_).cgroup_namespaces_delegate);
   NodeFacts node = ProbeNode(true, root_);
   EXPECT_TRUE(node.cgroup_v2);
   EXPECT_FALSE(node.has_hugetlb);

@@ -446,3 +446,25 @@ def test_a_container_dies_while_others_live(daemon):
     time.sleep(0.2)
     assert two.status().state == pb.CONTAINER_RUNNING
     assert two.exec(["true"]).exit_code == 0
+
+
+@pytest.mark.berth
+def test_systemd_as_the_command_has_cgroups_of_its_own(any_daemon, fault_registry):
+    """It gets the file systems it expects; on cgroup v2 it can make cgroups, and cannot lift the container's limits."""
+    init = oci.file("sbin/init", "#!/bin/sh\nexec sleep 1000\n", mode=0o755)
+    reference = fault_registry.serve("isolation/init", catalog.small([init]))
+    any_daemon.pull(reference)
+    container = any_daemon.run_pod(network=pods.NODE).run_container(
+        image=reference, command=["/sbin/init"], resources={"memory_limit_in_bytes": 64 << 20})
+    assert container.output(["sh", "-c", "grep -c ^tmpfs./tmp /proc/mounts; echo $container"]).split() == ["1", "berth"]
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        assert b"Read-only" in container.exec(["mkdir", "/sys/fs/cgroup/memory/inner"]).stderr
+        return
+    assert container.exec(["mkdir", "/sys/fs/cgroup/inner"]).exit_code == 0
+    # Everything can go into it, but the node's limit stays.
+    container.shell("for pid in $(cat /sys/fs/cgroup/cgroup.procs); do echo $pid > /sys/fs/cgroup/inner/cgroup.procs; done 2>/dev/null; true")
+    assert container.output(["cat", "/sys/fs/cgroup/inner/cgroup.procs"]).split()
+    assert container.output(["cat", "/sys/fs/cgroup/memory.max"]).strip() == str(64 << 20)
+    denied = container.exec(["sh", "-c", "echo max > /sys/fs/cgroup/memory.max"])
+    assert denied.exit_code != 0, "it lifted its own limit"
+    assert container.exec(["true"]).exit_code == 0

@@ -125,6 +125,11 @@ Rows CommandRows() {
          w.container.args = {"--port"};
        }},
       {"systemd", [](World& w) { w.container.command = {"/sbin/init"}; }},
+      {"systemd where cgroup namespaces delegate nothing",
+       [](World& w) {
+         w.container.command = {"/sbin/init"};
+         w.node.cgroup_namespaces_delegate = false;
+       }},
       {"cgroup_v1_systemd + systemd",
        [](World& w) { w.container.command = {"/usr/lib/systemd/systemd"}; }},
       {"privileged + systemd", [](World& w) { w.container.command = {"/sbin/init"}; }},

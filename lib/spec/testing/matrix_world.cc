@@ -80,6 +80,7 @@ MatrixWorld::MatrixWorld() {
   image.entrypoint = {"/entry"};
   image.cmd = {"default"};
   node.cgroup_v2 = true;
+  node.cgroup_namespaces_delegate = true;
   node.has_hugetlb = true;
   node.has_swap_accounting = true;
 }
