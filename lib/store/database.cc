@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -217,7 +218,10 @@ void Database::AllocateLog() {
     flags |= FS_NOCOW_FL;
     ::ioctl(log->get(), FS_IOC_SETFLAGS, &flags);
   }
-  if (::fallocate(log->get(), FALLOC_FL_KEEP_SIZE, 0, kLogBytes) != 0) {
+  // Asked for what it has a full disk may refuse all the same.
+  struct stat st = {};
+  const bool has_room = ::fstat(log->get(), &st) == 0 && st.st_blocks * 512 >= kLogBytes;
+  if (!has_room && ::fallocate(log->get(), FALLOC_FL_KEEP_SIZE, 0, kLogBytes) != 0) {
     base::Log("store").warn(
         "no room is kept for the database's log: on a full disk images and pods cannot be removed "
         "error=\"{}\"",

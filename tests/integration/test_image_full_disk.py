@@ -248,6 +248,7 @@ def test_a_full_disk(place):
     assert running.exec(["true"]).exit_code == 0
     assert len(daemon.client.ListImages().images) == 2
     daemon.restart()
+    assert "no room is kept" not in daemon.log()
     assert running.exec(["true"]).exit_code == 0
     remove(daemon, place.references["layers"])
     assert not truth.listed(daemon, place.references["layers"])
