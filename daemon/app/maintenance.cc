@@ -21,6 +21,7 @@
 #include "lib/mount/syscall_mounter.h"
 #include "lib/netns/pause_launcher.h"
 #include "lib/store/database_check.h"
+#include "lib/store/disk_reserve.h"
 
 namespace berth::app {
 
@@ -98,8 +99,9 @@ absl::StatusOr<check::Report> CheckLocked(const store::Paths& paths, bool layers
                    RepairDatabase(paths.Database(), repair));
   check::Report report;
   if (damage.empty() || repair) {
+    store::DiskReserve reserve(paths.Reserve());
     ASSIGN_OR_RETURN(const std::unique_ptr<store::Database> database,
-                     repair ? store::Database::Open(paths.Database())
+                     repair ? store::Database::Open(paths.Database(), &reserve)
                             : store::Database::OpenReadOnly(paths.Database()));
     store::ImageStore images(*database);
     store::RecordStore records(*database);

@@ -104,7 +104,8 @@ absl::Status Node::OpenRoot() {
     RETURN_IF_ERROR(base::MakeDirs(dir, 0700));
   }
   RETURN_IF_ERROR(EmptyTemporary());
-  ASSIGN_OR_RETURN(database_, store::Database::Open(paths_.Database()));
+  ASSIGN_OR_RETURN(database_, store::Database::Open(paths_.Database(), &reserve_));
+  reserve_.Make();
   records_.emplace(*database_);
   image_store_.emplace(*database_);
   return absl::OkStatus();
@@ -140,7 +141,8 @@ absl::Status Node::BuildImages(const config::Config& config) {
                                       .pinned = config.image.pinned,
                                       .import_path = paths_.Import(),
                                       .recipes_path = paths_.Recipes(),
-                                      .trash_path = paths_.Trash()});
+                                      .trash_path = paths_.Trash(),
+                                      .reserve = &reserve_});
   return absl::OkStatus();
 }
 

@@ -32,6 +32,7 @@
 #include "lib/sandbox/sandbox_service.h"
 #include "lib/snapshot/overlay_snapshotter.h"
 #include "lib/stats/stats_service.h"
+#include "lib/store/disk_reserve.h"
 #include "lib/store/image_store.h"
 #include "lib/store/paths.h"
 #include "lib/store/record_store.h"
@@ -68,7 +69,8 @@ class Node {
   check::CheckDeps check_deps();
 
  private:
-  explicit Node(const config::Config& config) : paths_(config.root, config.state) {}
+  explicit Node(const config::Config& config)
+      : paths_(config.root, config.state), reserve_(paths_.Reserve()) {}
 
   absl::Status OpenRoot();
   absl::Status EmptyTemporary();
@@ -83,6 +85,7 @@ class Node {
   base::EventLoop loop_;
   base::SystemProcessRunner runner_;
   mount::SyscallMounter mounter_;
+  store::DiskReserve reserve_;
   std::unique_ptr<store::Database> database_;
   std::optional<store::RecordStore> records_;
   std::optional<store::ImageStore> image_store_;

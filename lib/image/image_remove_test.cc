@@ -3,6 +3,7 @@
 #include <sys/statvfs.h>
 
 #include "lib/image/testing/image_test.h"
+#include "lib/store/disk_reserve.h"
 
 namespace berth::image {
 namespace {
@@ -28,6 +29,7 @@ class ImageRemoveTest : public ImageTest {
 
   const FakeLayer shared_ = Layer("shared", "s");
   const FakeImage image_ = MakeImage({shared_, Layer("f", "1")});
+  std::unique_ptr<store::DiskReserve> reserve_;
 };
 
 // CRI v1 RemoveImage: the image, whatever it was called by.
@@ -228,6 +230,23 @@ TEST_F(ImageRemoveTest, ROOT_AStartFinishesWhatARemovalHadLeft) {
   EXPECT_EQ(LayerDirs(), std::set<int64_t>{top});
   EXPECT_EQ(Numbers("recipes"), std::set<int64_t>{top});
   EXPECT_TRUE(base::ListDir(root_ + "/trash")->empty());
+}
+
+// Used up at a full disk, it is made as soon as there is room again.
+TEST_F(ImageRemoveTest, ROOT_TheDisksReserveIsMadeAgain) {
+  const std::string path = root_ + "/reserve";
+  reserve_ = std::make_unique<store::DiskReserve>(path);
+  options_.reserve = reserve_.get();
+  Reopen();
+  images_->WaitIdle();
+  EXPECT_TRUE(base::PathExists(path)) << "at a start";
+  ASSERT_TRUE(reserve_->Release());
+  MustRemove(image_.id());
+  EXPECT_TRUE(base::PathExists(path)) << "after a removal";
+  ASSERT_TRUE(reserve_->Release());
+  MustPull("reg.example/team/app:v1", image_);
+  images_->WaitIdle();
+  EXPECT_TRUE(base::PathExists(path)) << "after a pull";
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ class ImageService::Impl {
         registry_(registry),
         snapshotter_(snapshotter),
         store_(store),
-        files_(snapshotter, options_.recipes_path, options_.trash_path, options_.sync),
+        files_(snapshotter, options_.recipes_path, options_.trash_path, options_.sync,
+               options_.reserve),
         pool_(files_, store, options_.max_parallel_downloads),
         catalog_(snapshotter, store, files_, pool_, options_.pinned, options_.boot_id) {}
   ~Impl() {

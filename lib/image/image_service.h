@@ -37,8 +37,9 @@
 #include "lib/snapshot/overlay_snapshotter.h"
 
 namespace berth::store {
+class DiskReserve;
 class ImageStore;
-}
+}  // namespace berth::store
 
 namespace berth::image {
 
@@ -49,7 +50,8 @@ struct ImageOptions {
       import_path;  // directory for archives being imported; made when needed, emptied by Recover
   std::string recipes_path;  // directories as store/paths.h has them, made when absent
   std::string trash_path;
-  std::string boot_id = {};  // of this boot; empty: the kernel's
+  store::DiskReserve* reserve = nullptr;  // of the disk, to be borrowed; null: none
+  std::string boot_id = {};               // of this boot; empty: the kernel's
   // What writes a file system to the disk, given a descriptor of it; empty: syncfs(2).
   std::function<absl::Status(int fd)> sync = {};
   oci::Platform platform = oci::ThisPlatform();

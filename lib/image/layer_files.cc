@@ -39,6 +39,8 @@ absl::Status SyncFileSystem(int fd) {
   return ::syncfs(fd) == 0 ? absl::OkStatus() : base::ErrnoStatus(errno, "syncfs");
 }
 
+bool IsFull(int error) { return error == ENOSPC || error == EDQUOT; }
+
 constexpr int kLowest = 19;
 void SetPriorityOfThisThread(int nice) {
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), nice);
@@ -47,11 +49,13 @@ void SetPriorityOfThisThread(int nice) {
 }  // namespace
 
 LayerFiles::LayerFiles(snapshot::OverlaySnapshotter& snapshotter, std::string recipes_path,
-                       std::string trash_path, std::function<absl::Status(int fd)> sync)
+                       std::string trash_path, std::function<absl::Status(int fd)> sync,
+                       store::DiskReserve* reserve)
     : snapshotter_(snapshotter),
       recipes_path_(std::move(recipes_path)),
       trash_path_(std::move(trash_path)),
       sync_(sync ? std::move(sync) : SyncFileSystem),
+      reserve_(reserve),
       deletion_([this] { return Delete(); }) {}
 
 LayerFiles::~LayerFiles() {
@@ -112,7 +116,14 @@ absl::Status LayerFiles::Sync() {
   for (const base::UniqueFd& fd : sync_fds_) {
     RETURN_IF_ERROR(base::Annotate(sync_(fd.get()), "write layers to the disk"));
   }
+  MakeReserve();
   return absl::OkStatus();
+}
+
+void LayerFiles::MakeReserve() {
+  if (reserve_ != nullptr) {
+    reserve_->Make();
+  }
 }
 
 absl::StatusOr<LayerFiles::NewLayer> LayerFiles::Make(int64_t number) {
@@ -139,7 +150,11 @@ absl::Status LayerFiles::Move(const std::string& path, const std::string& name,
     target = path.substr(0, path.rfind('/')) + "/removing-" + name;
     result = ::rename(path.c_str(), target.c_str());
   }
-  if (result != 0 && (errno == ENOSPC || errno == EDQUOT)) {
+  if (result != 0 && IsFull(errno) && reserve_ != nullptr) {
+    reserve_->Release();
+    result = ::rename(path.c_str(), target.c_str());
+  }
+  if (result != 0 && IsFull(errno)) {
     // At a quota btrfs refuses a rename and grants the removal. Cut off, it leaves a directory that
     // no record names, as a stray one.
     target = path;
@@ -186,7 +201,7 @@ absl::Status LayerFiles::Delete() {
     {
       base::MutexLock lock(mu_);
       if (trash_.empty()) {
-        return absl::OkStatus();
+        break;
       }
       entry = std::move(trash_.front());
       trash_.pop_front();
@@ -203,6 +218,9 @@ absl::Status LayerFiles::Delete() {
           "cannot delete a removed layer, leaving it to the next start error={}",
           status.ToString());
     }
+  }
+  if (!is_stopping_) {
+    MakeReserve();
   }
   return absl::OkStatus();
 }

@@ -27,15 +27,19 @@
 #include "lib/base/unique_fd.h"
 #include "lib/image/background_job.h"
 #include "lib/snapshot/overlay_snapshotter.h"
+#include "lib/store/disk_reserve.h"
 #include "lib/store/image_store.h"
 
 namespace berth::image {
 
 class LayerFiles {
  public:
-  // `sync`: syncfs(2) of a descriptor; empty: the system's.
+  // `sync`: syncfs(2) of a descriptor; empty: the system's. `reserve`: of the disk; null: none. It
+  // is released where the trash has no room, and made again when the trash is empty and when what
+  // was pulled is on the disk.
   LayerFiles(snapshot::OverlaySnapshotter& snapshotter, std::string recipes_path,
-             std::string trash_path, std::function<absl::Status(int fd)> sync);
+             std::string trash_path, std::function<absl::Status(int fd)> sync,
+             store::DiskReserve* reserve = nullptr);
   ~LayerFiles();
 
   // Makes the directories. Moves to the trash what is a layer's or a recipe's and of none of
@@ -77,12 +81,14 @@ class LayerFiles {
   };
   absl::Status Move(const std::string& path, const std::string& name, const snapshot::Usage& usage);
   absl::Status OpenForSync();
+  void MakeReserve();
   absl::Status Delete();
 
   snapshot::OverlaySnapshotter& snapshotter_;
   const std::string recipes_path_;
   const std::string trash_path_;
   const std::function<absl::Status(int fd)> sync_;
+  store::DiskReserve* const reserve_;
   // Open from the start on: the kernel tells a descriptor of the failures since it was opened.
   std::vector<base::UniqueFd> sync_fds_;
   std::atomic<bool> is_stopping_ = false;

@@ -221,7 +221,7 @@ absl::Status SandboxService::Stop(const base::OpContext& ctx, const std::string&
     sandbox.set_record(record);
     return was_ready;
   });
-  RETURN_IF_ERROR(deps_.records.Put(record));
+  RETURN_IF_ERROR(deps_.records.Put(record, store::Purpose::kGivesRoom));
   return base::Annotate(torn_down, fmt::format("stop pod sandbox '{}'", record.id.value()));
 }
 

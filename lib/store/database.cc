@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -15,6 +16,7 @@
 #include "lib/base/file.h"
 #include "lib/base/log.h"
 #include "lib/base/status.h"
+#include "lib/store/disk_reserve.h"
 
 namespace berth::store {
 
@@ -133,7 +135,8 @@ std::string Statement::Text(int column) const {
                          : std::string(static_cast<const char*>(data), static_cast<size_t>(size));
 }
 
-absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path,
+                                                         DiskReserve* reserve) {
   // Memory is a target: one connection, a small page cache, no shared cache.
   sqlite3* db = nullptr;
   const int code = sqlite3_open_v2(
@@ -145,7 +148,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
     sqlite3_close(db);
     return status;
   }
-  std::unique_ptr<Database> database(new Database(db, path));
+  std::unique_ptr<Database> database(new Database(db, path, reserve));
   RETURN_IF_ERROR(base::Annotate(database->Configure(), fmt::format("open database '{}'", path)));
   return database;
 }
@@ -154,7 +157,7 @@ absl::StatusOr<std::unique_ptr<Database>> Database::OpenReadOnly(const std::stri
   sqlite3* db = nullptr;
   const int code =
       sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
-  std::unique_ptr<Database> database(new Database(db, path));
+  std::unique_ptr<Database> database(new Database(db, path, nullptr));
   if (db == nullptr || code != SQLITE_OK) {
     return db == nullptr ? absl::ResourceExhaustedError("open database: no memory")
                          : SqliteStatus(db, fmt::format("open database '{}'", path));
@@ -215,7 +218,10 @@ void Database::AllocateLog() {
     flags |= FS_NOCOW_FL;
     ::ioctl(log->get(), FS_IOC_SETFLAGS, &flags);
   }
-  if (::fallocate(log->get(), FALLOC_FL_KEEP_SIZE, 0, kLogBytes) != 0) {
+  // Asked for what it has a full disk may refuse all the same.
+  struct stat st = {};
+  const bool has_room = ::fstat(log->get(), &st) == 0 && st.st_blocks * 512 >= kLogBytes;
+  if (!has_room && ::fallocate(log->get(), FALLOC_FL_KEEP_SIZE, 0, kLogBytes) != 0) {
     base::Log("store").warn(
         "no room is kept for the database's log: on a full disk images and pods cannot be removed "
         "error=\"{}\"",
@@ -269,20 +275,26 @@ absl::Status Database::Configure() {
   return absl::OkStatus();
 }
 
-absl::Status Database::Transact(Durability durability,
-                                const std::function<absl::Status(Database&)>& work) {
-  {
-    base::MutexLock lock(mu_);
-    RETURN_IF_ERROR(Exec(begin_));
-    absl::Status status = work(*this);
-    if (status.ok()) {
-      status = Exec("COMMIT");
-    }
-    if (!status.ok()) {
-      Exec("ROLLBACK").IgnoreError();  // a failed COMMIT may have rolled back already
-      return status;
-    }
+absl::Status Database::TransactOnce(const std::function<absl::Status(Database&)>& work) {
+  base::MutexLock lock(mu_);
+  RETURN_IF_ERROR(Exec(begin_));
+  absl::Status status = work(*this);
+  if (status.ok()) {
+    status = Exec("COMMIT");
   }
+  if (!status.ok()) {
+    Exec("ROLLBACK").IgnoreError();  // a failed COMMIT may have rolled back already
+  }
+  return status;
+}
+
+absl::Status Database::Transact(Durability durability, Purpose purpose,
+                                const std::function<absl::Status(Database&)>& work) {
+  absl::Status status = TransactOnce(work);
+  if (absl::IsResourceExhausted(status) && purpose == Purpose::kGivesRoom && reserve_ != nullptr) {
+    reserve_->Lend([&] { status = TransactOnce(work); });
+  }
+  RETURN_IF_ERROR(status);
   return durability == Durability::kDisk ? Flush() : absl::OkStatus();
 }
 

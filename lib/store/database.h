@@ -10,7 +10,8 @@
 //
 // Full disks: what is there must be removable, and a berthd must start. So the log's blocks are
 // allocated beforehand and kept, and its index is in memory, not in a mapped file, which a full
-// disk cannot make, and where a write that finds no room (btrfs) is SIGBUS. The file is therefore
+// disk cannot make, and where a write that finds no room (btrfs) is SIGBUS. A transaction that
+// gives room back and finds none is run once more with the disk's reserve. The file is therefore
 // locked for other processes while it is open (locking_mode=EXCLUSIVE): look at a copy of
 // berth.db-wal and berth.db, taken in this order.
 //
@@ -35,6 +36,8 @@ struct sqlite3;
 struct sqlite3_stmt;
 
 namespace berth::store {
+
+class DiskReserve;
 
 // One prepared statement; positions count from 1 for Bind and from 0 for columns, as SQLite has
 // them.
@@ -63,10 +66,16 @@ class Statement {
 
 enum class Durability { kCrash, kDisk };
 
+// What a transaction is for. kGivesRoom: it removes things, or marks what is there already, or a
+// start needs it: when the disk is full `work` is run once more, from its beginning, with the
+// disk's reserve (DiskReserve).
+enum class Purpose { kTakesRoom, kGivesRoom };
+
 class Database {
  public:
-  // Opens or makes the file and brings its schema up to date.
-  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path);
+  // Opens or makes the file and brings its schema up to date. `reserve`: of its disk; null: none.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path,
+                                                        DiskReserve* reserve = nullptr);
   // Opens an existing one that is not to be changed: every write fails. kFailedPrecondition: its
   // schema is another version's.
   static absl::StatusOr<std::unique_ptr<Database>> OpenReadOnly(const std::string& path);
@@ -76,7 +85,11 @@ class Database {
 
   // Runs `work` in one transaction: committed when it returns OK, rolled back otherwise. Not
   // reentrant.
-  absl::Status Transact(Durability durability, const std::function<absl::Status(Database&)>& work);
+  absl::Status Transact(Durability durability, Purpose purpose,
+                        const std::function<absl::Status(Database&)>& work);
+  absl::Status Transact(Durability durability, const std::function<absl::Status(Database&)>& work) {
+    return Transact(durability, Purpose::kTakesRoom, work);
+  }
   // Writes to the disk what was committed before the call. Takes no lock.
   absl::Status Flush();
   // Within Transact's work only.
@@ -85,7 +98,9 @@ class Database {
   int Changes() const;
 
  private:
-  Database(sqlite3* db, std::string path) : db_(db), path_(std::move(path)) {}
+  Database(sqlite3* db, std::string path, DiskReserve* reserve)
+      : db_(db), path_(std::move(path)), reserve_(reserve) {}
+  absl::Status TransactOnce(const std::function<absl::Status(Database&)>& work);
   absl::Status Exec(const char* sql);
   absl::Status Configure();
   // Gets the log its blocks. Best effort: not every file system can.
@@ -96,6 +111,7 @@ class Database {
 
   sqlite3* const db_;
   const std::string path_;
+  DiskReserve* const reserve_;
   const char* begin_ = "BEGIN IMMEDIATE";
   base::Mutex mu_;
   std::atomic<bool> checkpoint_pending_ = false;

@@ -9,6 +9,8 @@
 
 namespace berth::store {
 
+using enum Purpose;
+
 namespace {
 
 // Runs a query and hands each row to `row`.
@@ -174,7 +176,7 @@ absl::StatusOr<std::map<int64_t, std::string>> ImageStore::PendingLayers() {
 }
 
 absl::Status ImageStore::MarkDurable(const std::map<int64_t, std::string>& layers) {
-  return db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
+  return db_.Transact(Durability::kDisk, kGivesRoom, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(
         Statement mark,
         db.Prepare("UPDATE layers SET boot_id = NULL WHERE number = ?1 AND boot_id = ?2"));
@@ -187,7 +189,8 @@ absl::Status ImageStore::MarkDurable(const std::map<int64_t, std::string>& layer
 
 absl::StatusOr<std::vector<std::string>> ImageStore::FailPending() {
   std::vector<std::string> images;
-  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, kGivesRoom, [&](Database& db) -> absl::Status {
+    images.clear();
     RETURN_IF_ERROR(ForEach(db,
                             "SELECT DISTINCT image_id FROM image_layers JOIN layers "
                             "ON layer = number WHERE boot_id NOT NULL",
@@ -243,7 +246,7 @@ absl::StatusOr<std::vector<model::ImageRecord>> ImageStore::Load() {
 }
 
 absl::Status ImageStore::RemoveImage(const std::string& image_id) {
-  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+  return db_.Transact(Durability::kCrash, kGivesRoom, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM images WHERE id = ?1"));
     return remove.Bind(1, image_id).Run();
   });
@@ -266,7 +269,8 @@ absl::StatusOr<std::string> ImageStore::Manifest(const std::string& image_id) {
 absl::StatusOr<std::vector<std::string>> ImageStore::CondemnLayers(
     const std::set<int64_t>& numbers) {
   std::set<std::string> images;
-  RETURN_IF_ERROR(db_.Transact(Durability::kDisk, [&](Database& db) -> absl::Status {
+  RETURN_IF_ERROR(db_.Transact(Durability::kDisk, kGivesRoom, [&](Database& db) -> absl::Status {
+    images.clear();
     ASSIGN_OR_RETURN(Statement of_layer,
                      db.Prepare("SELECT image_id FROM image_layers WHERE layer = ?1"));
     // Its DiffID is another layer's from now on; the number makes the text unique.
@@ -297,7 +301,8 @@ absl::StatusOr<std::vector<std::string>> ImageStore::CondemnLayers(
 absl::StatusOr<std::vector<LayerRecord>> ImageStore::CollectLayers(
     const std::set<int64_t>& in_use) {
   std::vector<LayerRecord> collected;
-  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, kGivesRoom, [&](Database& db) -> absl::Status {
+    collected.clear();
     RETURN_IF_ERROR(ForEach(db,
                             "SELECT number, diff_id, size_bytes, inodes FROM layers "
                             "WHERE complete = 1 AND number NOT IN (SELECT layer FROM image_layers)",
@@ -317,7 +322,8 @@ absl::StatusOr<std::vector<LayerRecord>> ImageStore::CollectLayers(
 
 absl::StatusOr<std::set<int64_t>> ImageStore::ForgetReserved() {
   std::set<int64_t> complete;
-  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+  RETURN_IF_ERROR(db_.Transact(Durability::kCrash, kGivesRoom, [&](Database& db) -> absl::Status {
+    complete.clear();
     ASSIGN_OR_RETURN(Statement remove, db.Prepare("DELETE FROM layers WHERE complete = 0"));
     RETURN_IF_ERROR(remove.Run());
     return ForEach(db, "SELECT number FROM layers",

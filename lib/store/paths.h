@@ -3,6 +3,7 @@
 //   <root>                       survives a reboot; mode 0700
 //     berth.db, -wal             images, layers, names, sandboxes, containers (lib/store/schema.cc)
 //     lock                       flock(2): one berthd per root
+//     reserve                    only takes up room, until a disk is full (lib/store/disk_reserve.h)
 //     import/                    archives being imported; emptied at start
 //     probe/                     while berthd tries whether it can make user namespaces
 //     layers/<number>/           one unpacked layer; the number is its key in the database and is
@@ -51,6 +52,7 @@ class Paths {
 
   std::string Database() const { return root_ + "/berth.db"; }
   std::string Lock() const { return root_ + "/lock"; }
+  std::string Reserve() const { return root_ + "/reserve"; }
   std::string Import() const { return root_ + "/import"; }
   std::string Probe() const { return root_ + "/probe"; }
   std::string Layers() const { return root_ + "/layers"; }

@@ -7,30 +7,32 @@
 
 namespace berth::store {
 
-absl::Status RecordStore::Put(const char* sql, const std::string& id, const std::string& name,
-                              const std::string& bytes) {
-  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+absl::Status RecordStore::Put(Purpose purpose, const char* sql, const std::string& id,
+                              const std::string& name, const std::string& bytes) {
+  return db_.Transact(Durability::kCrash, purpose, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement statement, db.Prepare(sql));
     return statement.Bind(1, id).Bind(2, name).BindBlob(3, bytes).Run();
   });
 }
 
 absl::Status RecordStore::Remove(const char* sql, const std::string& id) {
-  return db_.Transact(Durability::kCrash, [&](Database& db) -> absl::Status {
+  return db_.Transact(Durability::kCrash, Purpose::kGivesRoom, [&](Database& db) -> absl::Status {
     ASSIGN_OR_RETURN(Statement statement, db.Prepare(sql));
     return statement.Bind(1, id).Run();
   });
 }
 
-absl::Status RecordStore::Put(const model::SandboxRecord& record) {
-  return base::Annotate(Put("INSERT INTO sandboxes(id, name, record) VALUES(?1, ?2, ?3) "
+absl::Status RecordStore::Put(const model::SandboxRecord& record, Purpose purpose) {
+  return base::Annotate(Put(purpose,
+                            "INSERT INTO sandboxes(id, name, record) VALUES(?1, ?2, ?3) "
                             "ON CONFLICT(id) DO UPDATE SET record = excluded.record",
                             record.id.value(), record.spec.FullName(), model::Encode(record)),
                         fmt::format("store pod sandbox '{}'", record.id.value()));
 }
 
 absl::Status RecordStore::Put(const model::ContainerRecord& record) {
-  return base::Annotate(Put("INSERT INTO containers(id, name, record) VALUES(?1, ?2, ?3) "
+  return base::Annotate(Put(Purpose::kTakesRoom,
+                            "INSERT INTO containers(id, name, record) VALUES(?1, ?2, ?3) "
                             "ON CONFLICT(id) DO UPDATE SET record = excluded.record",
                             record.id.value(), record.full_name, model::Encode(record)),
                         fmt::format("store container '{}'", record.id.value()));

@@ -15,7 +15,8 @@ class RecordStore {
  public:
   explicit RecordStore(Database& db) : db_(db) {}
 
-  absl::Status Put(const model::SandboxRecord& record);
+  // kGivesRoom: of a pod that ends.
+  absl::Status Put(const model::SandboxRecord& record, Purpose purpose = Purpose::kTakesRoom);
   absl::Status Put(const model::ContainerRecord& record);
   // Absent: OK.
   absl::Status Remove(const model::SandboxId& id);
@@ -31,7 +32,7 @@ class RecordStore {
   absl::StatusOr<All> Load();
 
  private:
-  absl::Status Put(const char* sql, const std::string& id, const std::string& name,
+  absl::Status Put(Purpose purpose, const char* sql, const std::string& id, const std::string& name,
                    const std::string& bytes);
   absl::Status Remove(const char* sql, const std::string& id);
   Database& db_;

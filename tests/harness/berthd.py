@@ -54,7 +54,7 @@ class ScratchBerthd(daemon.ScratchDaemon):
         # Folders of whole kinds of things may stay; what is in them may not (lib/store/paths.h).
         inside = path[len(self.base):]
         return inside.startswith(("/root/layers/", "/root/recipes/", "/root/berth.db")) or inside in (
-            "/root/layers", "/root/recipes", "/root/trash", "/root/containers", "/root/import", "/state/ns",
+            "/root/layers", "/root/recipes", "/root/trash", "/root/containers", "/root/import", "/root/reserve", "/state/ns",
             "/state/sandboxes", "/state/containers", "/state/runtime", "/state/runtime/runc", "/state/runtime/crun", "/state/tmp",
             "/state/apparmor-profile", "/state/runtime-probes.json")
 

@@ -160,6 +160,15 @@ class Place:
     def pull(self, name):
         return self.daemon.pull(self.references[name])
 
+    def hold(self, *names):
+        """Pulls images to the disk; returns what is true of them."""
+        known = truth.Truth()
+        for name in names:
+            self.pull(name)
+        truth.wait_durable(self.daemon)
+        known.learn(self.daemon)
+        return known
+
     def free(self):
         """Free bytes and inodes, when what was removed has been given back."""
         disk.run("sync", "--file-system", self.daemon.root)
@@ -167,12 +176,12 @@ class Place:
         return st.f_bavail * st.f_frsize, st.f_favail
 
     def fill(self):
-        """Takes every free block and inode."""
+        """Takes every free block and inode; called again, those that have become free."""
         folder = f"{self.daemon.root}/filler"
         os.makedirs(folder, exist_ok=True)
         for size in (1 << 20, 4096, 1) if "inodes" not in self.kind else ():
             with contextlib.suppress(OSError):
-                with open(f"{folder}/{size}", "wb", buffering=0) as out:
+                with open(f"{folder}/{size}", "ab", buffering=0) as out:
                     while out.write(bytes(size)):
                         os.fsync(out.fileno())
         with contextlib.suppress(OSError):
@@ -184,17 +193,8 @@ class Place:
         self.free()
 
 
-# At the limit of a btrfs quota even renames and writes into allocated blocks fail, which other file systems grant.
-BTRFS = {
-    "test_a_full_disk": "berthd removes no image before somebody else has made room",
-}
-
-
 @pytest.fixture(params=SMALL)
 def place(request, scratch, fault_registry):
-    reason = BTRFS.get(request.node.originalname) if request.param == "btrfs-quota" else None
-    if reason:
-        request.applymarker(pytest.mark.xfail(reason=f"at a btrfs quota {reason}", strict=False))
     made = Place(request.param, scratch, fault_registry)
     made.daemon.own_mounts.add(made.daemon.root)
     with SMALL[request.param](made.daemon.root):
@@ -211,10 +211,7 @@ def place(request, scratch, fault_registry):
 
 def test_an_image_that_does_not_fit(place, tmp_path):
     daemon = place.daemon
-    known = truth.Truth()
-    place.pull("small")
-    truth.wait_durable(daemon)
-    known.learn(daemon)
+    known = place.hold("small")
     before = place.free()
     for _ in range(2):
         text = refused(place.pull, "large")
@@ -236,11 +233,7 @@ def test_an_image_that_does_not_fit(place, tmp_path):
 def test_a_full_disk(place):
     """Everything is taken: what needs space says so, what gives it back works, and a new berthd starts."""
     daemon = place.daemon
-    known = truth.Truth()
-    for name in ("small", "layers"):
-        place.pull(name)
-    truth.wait_durable(daemon)
-    known.learn(daemon)
+    known = place.hold("small", "layers")
     pod = daemon.run_pod(network=pods.NODE)
     running = pod.run_container(image=place.references["small"], command=["sleep", "1000"])
     place.fill()
@@ -251,6 +244,7 @@ def test_a_full_disk(place):
     assert running.exec(["true"]).exit_code == 0
     assert len(daemon.client.ListImages().images) == 2
     daemon.restart()
+    assert "no room is kept" not in daemon.log()
     assert running.exec(["true"]).exit_code == 0
     remove(daemon, place.references["layers"])
     assert not truth.listed(daemon, place.references["layers"])
@@ -263,6 +257,55 @@ def test_a_full_disk(place):
     known.learn(daemon)
     known.check(daemon, reserved=True)
     assert pod.run_container(image=place.references["second"], command=["sleep", "1000"]).exec(["true"]).exit_code == 0
+
+
+def test_removals_on_a_full_disk(place):
+    """Pods and images go, one after the other, while somebody else takes whatever room that gives."""
+    daemon = place.daemon
+    names = ("small", "second", "layers")
+    known = place.hold(*names)
+    made = []
+    for number in range(4):
+        pod = daemon.run_pod(network=pods.NODE)
+        made.append((pod, pod.run_container(image=place.references["small"], command=["sleep", "1000"])))
+    for number, (pod, container) in enumerate(made):
+        place.fill()
+        if number % 2:
+            daemon.restart()
+            container.stop(0)
+            container.remove()
+            pod.stop()
+        pod.remove()
+        assert truth.folder(f"{daemon.root}/containers") == {left.id for _, left in made[number + 1:]}
+    assert not daemon.client.ListPodSandbox().items and not daemon.client.ListContainers().containers
+    for name in names:
+        place.fill()
+        remove(daemon, place.references[name])
+        assert not leaks.settle(lambda: not truth.is_durable(daemon), 20)
+        known.check(daemon, reserved=True)
+    assert not daemon.client.ListImages().images
+    place.empty()
+    daemon.settled()
+    assert os.path.getsize(f"{daemon.root}/reserve") > 0, "nothing is kept for the next time"
+
+
+def test_a_start_on_a_full_disk_after_a_pull_was_cut_off(place, fault_registry):
+    """It forgets the layers that were being unpacked and gives their room back."""
+    daemon = place.daemon
+    known = place.hold("small")
+    slow = fault_registry.serve(f"full/{place.kind}/slow", place.images["layers"],
+                                registry_faults.on("blobs", registry_faults.delayed(2)))
+    before = len(daemon.layers())
+    pulling = daemon.client.PullImage.future(image=pb.ImageSpec(image=slow))
+    assert not leaks.settle(lambda: len(daemon.layers()) < before + 4), "no layer is being unpacked"
+    daemon.kill()
+    with pytest.raises(grpc.RpcError):
+        pulling.result(timeout=10)
+    place.fill()
+    daemon.start()
+    known.check(daemon)
+    remove(daemon, place.references["small"])
+    known.check(daemon)
 
 
 def test_a_container_on_a_full_disk(place):
@@ -309,10 +352,7 @@ def fragile(scratch, fault_registry):
 
 def test_the_disk_becomes_read_only_during_a_pull(fragile, fault_registry):
     daemon = fragile.daemon
-    known = truth.Truth()
-    fragile.pull("small")
-    truth.wait_durable(daemon)
-    known.learn(daemon)
+    known = fragile.hold("small")
     slow = fault_registry.serve("full/read-only/slow", fragile.images["layers"],
                                 registry_faults.on("blobs", registry_faults.delayed(0.5)))
     pulling = daemon.client.PullImage.future(image=pb.ImageSpec(image=slow))
