@@ -153,16 +153,32 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   return database;
 }
 
-absl::StatusOr<std::unique_ptr<Database>> Database::OpenReadOnly(const std::string& path) {
+sqlite3* OpenForReading(const std::string& path) {
   sqlite3* db = nullptr;
+  // SQLite opens a file that cannot be written for reading by itself.
   const int code =
-      sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
+      sqlite3_open_v2(path.c_str(), &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
+  if (code != SQLITE_OK) {
+    return db;
+  }
+  sqlite3_busy_timeout(db, 5000);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  int keep = 1;
+  sqlite3_file_control(db, nullptr, SQLITE_FCNTL_PERSIST_WAL, &keep);
+  sqlite3_exec(db, "PRAGMA query_only=ON", nullptr, nullptr, nullptr);
+  if (sqlite3_db_readonly(db, "main") == 0) {
+    sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE", nullptr, nullptr, nullptr);
+  }
+  return db;
+}
+
+absl::StatusOr<std::unique_ptr<Database>> Database::OpenReadOnly(const std::string& path) {
+  sqlite3* db = OpenForReading(path);
   std::unique_ptr<Database> database(new Database(db, path, nullptr));
-  if (db == nullptr || code != SQLITE_OK) {
+  if (db == nullptr || sqlite3_errcode(db) != SQLITE_OK) {
     return db == nullptr ? absl::ResourceExhaustedError("open database: no memory")
                          : SqliteStatus(db, fmt::format("open database '{}'", path));
   }
-  sqlite3_busy_timeout(db, 5000);
   database->begin_ = "BEGIN";
   int64_t version = 0;
   RETURN_IF_ERROR(base::Annotate(

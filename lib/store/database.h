@@ -118,6 +118,11 @@ class Database {
   base::WorkQueue checkpoints_;
 };
 
+// Within lib/store. A connection that changes nothing, nor makes files beside the database: its
+// index of the log is in memory, so it also works on a full disk. Nobody else may have the file
+// open. Null: no memory; an error is the connection's.
+sqlite3* OpenForReading(const std::string& path);
+
 // lib/store/schema.cc: brings the tables from `version` to the newest; returns the statements to
 // run, in order.
 extern const int kSchemaVersion;

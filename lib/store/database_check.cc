@@ -55,10 +55,26 @@ std::string TextOf(const Query& query, int column) {
   return text == nullptr ? "" : text;
 }
 
-// Runs a pragma whose rows are problems, and adds them.
-void Collect(const Connection& db, const char* pragma,
-             const std::function<std::string(const Query&)>& row,
-             std::vector<std::string>& problems) {
+// What a call can fail with that says nothing about the file's content.
+bool IsOutside(int code) {
+  switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_CANTOPEN:
+    case SQLITE_FULL:
+    case SQLITE_LOCKED:
+    case SQLITE_NOMEM:
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Runs a pragma whose rows are problems, and adds them. An error: it could not be run.
+absl::Status Collect(const Connection& db, const char* pragma,
+                     const std::function<std::string(const Query&)>& row,
+                     std::vector<std::string>& problems) {
   const Query query = Prepare(db, pragma);
   int code = query == nullptr ? sqlite3_errcode(db.get()) : SQLITE_ROW;
   while (code == SQLITE_ROW && problems.size() < kMaxProblems) {
@@ -69,9 +85,14 @@ void Collect(const Connection& db, const char* pragma,
       }
     }
   }
-  if (code != SQLITE_ROW && code != SQLITE_DONE) {
-    problems.push_back(sqlite3_errmsg(db.get()));
+  if (code == SQLITE_ROW || code == SQLITE_DONE) {
+    return absl::OkStatus();
   }
+  if (IsOutside(code)) {
+    return absl::UnavailableError(sqlite3_errmsg(db.get()));
+  }
+  problems.push_back(sqlite3_errmsg(db.get()));
+  return absl::OkStatus();
 }
 
 // Copies the rows of a table that can be read from one of its ends on.
@@ -151,19 +172,20 @@ absl::StatusOr<std::vector<std::string>> InspectDatabase(const std::string& path
   if (!base::PathExists(path)) {
     return absl::NotFoundError(fmt::format("there is no database '{}'", path));
   }
-  const Connection db = Connect(path, SQLITE_OPEN_READONLY);
+  const Connection db(OpenForReading(path));
   if (db == nullptr) {
     return absl::ResourceExhaustedError("open database: no memory");
   }
   std::vector<std::string> problems;
-  Collect(
+  absl::Status status = Collect(
       db, kIntegrity, [](const Query& row) { return IntegrityProblem(TextOf(row, 0)); }, problems);
-  if (problems.empty()) {
-    Collect(
+  if (status.ok() && problems.empty()) {
+    status = Collect(
         db, kForeignKeys,
         [](const Query& row) { return ForeignKeyProblem(TextOf(row, 0), TextOf(row, 2)); },
         problems);
   }
+  RETURN_IF_ERROR(base::Annotate(status, fmt::format("read database '{}'", path)));
   return problems;
 }
 

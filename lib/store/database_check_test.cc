@@ -72,6 +72,31 @@ TEST_F(DatabaseCheckTest, ReadOnlyMeansThat) {
   EXPECT_EQ(ImageStore(**db).Load()->size(), 1u);
 }
 
+// The log has transactions that the file has not, as after a daemon's sudden end.
+TEST_F(DatabaseCheckTest, LookingChangesNothingAndNeedsNoFiles) {
+  const std::string copy = dir_ + "/copy.db";
+  {
+    auto db = Database::Open(path_);
+    ASSERT_TRUE(db.ok()) << db.status();
+    ASSERT_TRUE(ImageStore(**db).ReserveLayer("sha256:1").ok());
+    for (const char* suffix : {"-wal", ""}) {
+      ASSERT_TRUE(
+          base::WriteFile(copy + suffix, *base::ReadFile(path_ + suffix, 64 << 20), 0600).ok());
+    }
+  }
+  const std::string file = *base::ReadFile(copy, 64 << 20);
+  const std::string log = *base::ReadFile(copy + "-wal", 64 << 20);
+  EXPECT_EQ(*InspectDatabase(copy), std::vector<std::string>());
+  {
+    auto db = Database::OpenReadOnly(copy);
+    ASSERT_TRUE(db.ok()) << db.status();
+    EXPECT_EQ(ImageStore(**db).ReservedLayers()->size(), 1u);
+    EXPECT_FALSE(base::PathExists(copy + "-shm"));
+  }
+  EXPECT_EQ(*base::ReadFile(copy, 64 << 20), file);
+  EXPECT_EQ(*base::ReadFile(copy + "-wal", 64 << 20), log);
+}
+
 TEST_F(DatabaseCheckTest, MostOfADamagedOneIsSaved) {
   Fill(200);
   const size_t size = base::ReadFile(path_, 64 << 20)->size();

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from crash import disk, faults, power, steps, truth
-from harness import leaks, pods
+from harness import leaks, places, pods
 from harness.cri import pb
 from images import catalog, oci
 from registry import faults as registry_faults, registries_conf
@@ -243,7 +243,11 @@ def test_a_full_disk(place):
         pod.create(image=place.references["small"])
     assert running.exec(["true"]).exit_code == 0
     assert len(daemon.client.ListImages().images) == 2
-    daemon.restart()
+    daemon.stop()
+    found = subprocess.run([places.program("berthctl"), "--socket", "unix:///nowhere/berth.sock", "check", "--root", daemon.root,
+                            "--state", daemon.state], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert "database" not in re.sub(r"/\S*", "", found.stdout), found.stdout
+    daemon.start()
     assert "no room is kept" not in daemon.log()
     assert running.exec(["true"]).exit_code == 0
     remove(daemon, place.references["layers"])
