@@ -183,7 +183,7 @@ class Recording:
             pod = daemon.run_pod(network=pods.NODE)
             assert pod.run_container(image=self.references["old"]).output(["cat", "/bin/busybox"])
         daemon.remove_pods()
-        truth.remove_images(daemon)
+        daemon.remove_images()
         truth.wait_durable(daemon)
         self.truth.check(daemon)
         assert not daemon.layers(), "layers stay when all images are gone"

@@ -15,7 +15,6 @@ import tempfile
 import time
 
 from harness import leaks
-from harness.cri import pb
 
 Layer = collections.namedtuple("Layer", "number diff_id complete bytes inodes")
 EMPTY = "0"     # the directory that overlayfs wants below a single layer
@@ -189,9 +188,4 @@ def check_file(root):
 
 
 def listed(daemon, reference):
-    return daemon.client.ImageStatus(image=pb.ImageSpec(image=reference)).HasField("image")
-
-
-def remove_images(daemon):
-    for image in daemon.client.ListImages().images:
-        daemon.client.RemoveImage(image=pb.ImageSpec(image=image.id))
+    return daemon.image(reference) is not None

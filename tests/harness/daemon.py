@@ -155,9 +155,20 @@ class ScratchDaemon:
     def pull(self, reference, timeout=120, **fields):
         return self.client.PullImage(image=pb.ImageSpec(image=reference), timeout=timeout, **fields).image_ref
 
+    def image(self, reference):
+        """What ImageStatus says of an image; None when it is not there."""
+        answer = self.client.ImageStatus(image=pb.ImageSpec(image=reference))
+        return answer.image if answer.HasField("image") else None
+
+    def remove_images(self):
+        """All of them, but for what the daemon's own pods are made of."""
+        for image in self.client.ListImages().images:
+            if self.kind != "containerd" or not any("/pause" in name for name in image.repo_tags):
+                self.client.RemoveImage(image=pb.ImageSpec(image=image.id))
+
     def need(self, reference):
         """Pulls an image unless it is there."""
-        if not self.client.ImageStatus(image=pb.ImageSpec(image=reference)).HasField("image"):
+        if not self.image(reference):
             self.pull(reference)
         return reference
 

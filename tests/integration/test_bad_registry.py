@@ -6,7 +6,6 @@ import grpc
 import pytest
 
 from harness import leaks
-from harness.cri import pb
 from images import catalog, oci
 from registry import faults, hostile, registries_conf, server
 
@@ -20,7 +19,7 @@ def refused(daemon, reference, timeout=60, **fields):
     """The error of a pull that must fail; nothing of the image is to be seen after it."""
     with pytest.raises(grpc.RpcError) as error:
         daemon.pull(reference, timeout=timeout, **fields)
-    assert not daemon.client.ImageStatus(image=pb.ImageSpec(image=reference)).HasField("image")
+    assert not daemon.image(reference)
     left = leaks.settle(daemon.layers, 5)
     assert not left, f"layers of a refused image: {left}"
     return error.value
@@ -28,8 +27,7 @@ def refused(daemon, reference, timeout=60, **fields):
 
 @pytest.fixture(autouse=True)
 def no_images(any_daemon):
-    for image in any_daemon.client.ListImages().images:
-        any_daemon.client.RemoveImage(image=pb.ImageSpec(image=image.id))
+    any_daemon.remove_images()
 
 
 def image():

@@ -7,27 +7,8 @@ import pytest
 from harness.cri import pb
 from images import oci
 
-pytestmark = pytest.mark.berth
+pytestmark = [pytest.mark.berth, pytest.mark.usefixtures("no_images_stay")]
 US = "docker.io/berthtest/"
-
-
-def status(daemon, reference):
-    answer = daemon.client.ImageStatus(image=pb.ImageSpec(image=reference))
-    return answer.image if answer.HasField("image") else None
-
-
-@pytest.fixture(autouse=True)
-def no_images_stay(request):
-    """Every test here begins and ends without images."""
-    daemon = request.getfixturevalue("any_daemon") if "any_daemon" in request.fixturenames else None
-    remove_all(daemon)
-    yield
-    remove_all(daemon)
-
-
-def remove_all(daemon):
-    for image in daemon.client.ListImages().images if daemon else []:
-        daemon.client.RemoveImage(image=pb.ImageSpec(image=image.id))
 
 
 @pytest.mark.parametrize("by", ["tag", "digest", "id", "prefix"])
@@ -57,7 +38,7 @@ def test_annotations_of_the_manifest_are_shown(any_daemon, fault_registry):
             return dict(super().manifest(store), annotations={"org.example.key": "a value"})
     reference = fault_registry.serve("annotated/image", Annotated([oci.Layer([oci.file("x")])]))
     any_daemon.pull(reference)
-    assert dict(status(any_daemon, reference).spec.annotations) == {"org.example.key": "a value"}
+    assert dict(any_daemon.image(reference).spec.annotations) == {"org.example.key": "a value"}
 
 
 def test_a_filter_is_exact(any_daemon):

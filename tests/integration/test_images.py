@@ -12,29 +12,8 @@ from harness.cri import pb
 from images import catalog, oci
 from registry import faults, registries_conf, server
 
+pytestmark = pytest.mark.usefixtures("no_images_stay")
 US = "docker.io/berthtest/"
-
-
-def status(daemon, reference):
-    answer = daemon.client.ImageStatus(image=pb.ImageSpec(image=reference))
-    return answer.image if answer.HasField("image") else None
-
-
-@pytest.fixture(autouse=True)
-def no_images_stay(request):
-    """Every test here begins and ends without images."""
-    daemon = request.getfixturevalue("any_daemon") if "any_daemon" in request.fixturenames else None
-    remove_all(daemon)
-    yield
-    remove_all(daemon)
-
-
-def remove_all(daemon):
-    if daemon:
-        for image in daemon.client.ListImages().images:
-            if daemon.kind == "containerd" and any("/pause" in name for name in image.repo_tags):
-                continue    # what its own pods are made of
-            daemon.client.RemoveImage(image=pb.ImageSpec(image=image.id))
 
 
 def read(daemon, reference, command):
@@ -47,16 +26,16 @@ def read(daemon, reference, command):
 def test_pull_list_status_remove(any_daemon):
     reference = "docker.io/library/busybox:latest"
     digest = server.digests()[reference]
-    assert status(any_daemon, reference) is None
+    assert any_daemon.image(reference) is None
     name = any_daemon.pull(reference)
-    image = status(any_daemon, reference)
+    image = any_daemon.image(reference)
     assert name in (image.id, f"docker.io/library/busybox@{digest}")
     assert list(image.repo_tags) == [reference]
     assert list(image.repo_digests) == [f"docker.io/library/busybox@{digest}"]
     assert image.size > 500_000
     assert image in list(any_daemon.client.ListImages().images)
     any_daemon.client.RemoveImage(image=pb.ImageSpec(image=reference))
-    assert status(any_daemon, reference) is None
+    assert any_daemon.image(reference) is None
     any_daemon.client.RemoveImage(image=pb.ImageSpec(image=reference))
 
 
@@ -64,27 +43,27 @@ def test_pull_list_status_remove(any_daemon):
 def test_one_id_everywhere(any_daemon):
     reference = "docker.io/library/busybox:latest"
     pulled = any_daemon.pull(reference)
-    image = status(any_daemon, reference)
+    image = any_daemon.image(reference)
     assert pulled == image.id
     assert len(image.id.removeprefix("sha256:")) == 64
     digest = image.repo_digests[0]
     for name in (reference, "busybox", "busybox:latest", "library/busybox", "docker.io/library/busybox", digest,
                  image.id, image.id.removeprefix("sha256:"), "sha256:" + image.id.removeprefix("sha256:"),
                  image.id.removeprefix("sha256:")[:12]):
-        assert status(any_daemon, name) == image, name
+        assert any_daemon.image(name) == image, name
 
 
 @pytest.mark.parametrize("short", ["busybox", "library/busybox:latest", "docker.io/busybox"])
 def test_short_references(any_daemon, short):
     any_daemon.pull(short)
-    assert list(status(any_daemon, short).repo_tags) == ["docker.io/library/busybox:latest"]
+    assert list(any_daemon.image(short).repo_tags) == ["docker.io/library/busybox:latest"]
 
 
 def test_pull_by_digest(any_daemon):
     digest = server.digests()[US + "gzip:1"]
     reference = f"{US}gzip@{digest}"
     any_daemon.pull(reference)
-    image = status(any_daemon, reference)
+    image = any_daemon.image(reference)
     assert list(image.repo_digests) == [reference]
     assert not image.repo_tags
 
@@ -93,7 +72,7 @@ def test_pull_by_digest(any_daemon):
 def test_a_tag_beside_a_digest_is_dropped(any_daemon):
     digest = server.digests()[US + "gzip:1"]
     any_daemon.pull(f"{US}gzip:whatever@{digest}")
-    image = status(any_daemon, f"{US}gzip@{digest}")
+    image = any_daemon.image(f"{US}gzip@{digest}")
     assert not image.repo_tags and len(image.repo_digests) == 1
 
 
@@ -105,7 +84,7 @@ def test_compressions(any_daemon, name):
 @pytest.mark.parametrize("name", ["index", "list"])
 def test_this_platform_is_chosen(any_daemon, name):
     assert read(any_daemon, f"{US}{name}:1", ["cat", "/arch"]) == "amd64"
-    image = status(any_daemon, f"{US}{name}:1")
+    image = any_daemon.image(f"{US}{name}:1")
     assert f"{US}{name}@{server.digests()[f'{US}{name}:1']}" in list(image.repo_digests)
 
 
@@ -149,9 +128,9 @@ def test_metadata_of_files(any_daemon):
 def test_users_of_images(any_daemon):
     any_daemon.pull(US + "numeric-user:1")
     any_daemon.pull(US + "configured:1")
-    image = status(any_daemon, US + "numeric-user:1")
+    image = any_daemon.image(US + "numeric-user:1")
     assert (image.uid.value, image.username) == (4242, "")
-    image = status(any_daemon, US + "configured:1")
+    image = any_daemon.image(US + "configured:1")
     assert (image.HasField("uid"), image.username) == (False, "www-data")
 
 
@@ -199,7 +178,7 @@ def test_a_waiter_gives_up_and_the_pull_goes_on(any_daemon, fault_registry):
             any_daemon.pull(reference, timeout=0.5)
         assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
         assert patient.result(timeout=30)
-    assert status(any_daemon, reference)
+    assert any_daemon.image(reference)
 
 
 def test_layers_come_in_parallel(any_daemon, fault_registry):
@@ -254,8 +233,8 @@ def test_pinned_images_say_so(scratch):
     daemon = scratch(image={"pinned": ["docker.io/library/busybox:latest"]})
     daemon.pull("busybox")
     daemon.pull(US + "gzip:1")
-    assert status(daemon, "busybox").pinned
-    assert not status(daemon, US + "gzip:1").pinned
+    assert daemon.image("busybox").pinned
+    assert not daemon.image(US + "gzip:1").pinned
 
 
 # Registries
@@ -283,7 +262,7 @@ def test_authentication(scratch, auth, tls):
             daemon.pull("busybox", auth=wrong)
         assert "wrong-and-secret" not in error.value.details()
         daemon.pull("busybox", auth=credentials())
-        assert status(daemon, "busybox")
+        assert daemon.image("busybox")
         assert server.PASSWORD not in daemon.log()
         assert "wrong-and-secret" not in daemon.log()
 
@@ -332,7 +311,7 @@ def test_mirrors_are_tried_in_order(scratch, registry, fault_registry):
         (f"{dead}/docker.io", True), (f"{fault_registry.host}/empty", True), (f"{registry.host}/docker.io", True)])
     daemon = scratch(registries=text)
     daemon.pull("docker.io/library/busybox")
-    assert list(status(daemon, "busybox").repo_tags) == ["docker.io/library/busybox:latest"]
+    assert list(daemon.image("busybox").repo_tags) == ["docker.io/library/busybox:latest"]
     assert [r for r in fault_registry.requests if "/v2/empty/library/busybox/" in r["path"]]
 
 
