@@ -55,9 +55,10 @@ class ImageCatalog {
 
   // Unpacks what is missing of an image and makes it visible. Returns its id.
   absl::StatusOr<std::string> Add(const base::OpContext& ctx, const ImageContent& content);
-  // Waits until everything visible is on the disk. Errors: what the disk said; the images that were
-  // not on it yet are gone then. The context's: they are visible and will be stored.
-  absl::Status WaitStored(const base::OpContext& ctx);
+  // Waits until everything visible is on the disk, and looks whether the images `ids` still are.
+  // Errors: what the disk said; the images that were not on it yet are gone then. kUnavailable: one
+  // of `ids` is gone. The context's: they are visible and will be stored.
+  absl::Status WaitStored(const base::OpContext& ctx, const std::vector<std::string>& ids);
   // Waits until nothing is left to do in the background. For tests.
   void WaitIdle();
 

@@ -204,11 +204,13 @@ absl::StatusOr<std::vector<ImageService::Imported>> ImageService::Impl::ImportDi
   ASSIGN_OR_RETURN(const std::vector<ImageContent> images,
                    ReadArchiveImages(ctx, shared, options_.platform, names));
   std::vector<Imported> imported;
+  std::vector<std::string> ids;
   for (const ImageContent& content : images) {
     ASSIGN_OR_RETURN(std::string id, catalog_.Add(ctx, content));
+    ids.push_back(id);
     imported.push_back({std::move(id), content.skipped});
   }
-  RETURN_IF_ERROR(catalog_.WaitStored(ctx));
+  RETURN_IF_ERROR(catalog_.WaitStored(ctx, ids));
   return imported;
 }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
+#include "fmt/format.h"
 
 #include "lib/base/boot_id.h"
 #include "lib/base/log.h"
@@ -123,8 +124,18 @@ absl::Status ImageCatalog::DropUnstored(const absl::Status& why) {
   return why;
 }
 
-absl::Status ImageCatalog::WaitStored(const base::OpContext& ctx) {
+absl::Status ImageCatalog::WaitStored(const base::OpContext& ctx,
+                                      const std::vector<std::string>& ids) {
   RETURN_IF_ERROR(storing_.Wait(ctx, storing_.Request()));
+  // The round before may have failed, and left this one nothing to store.
+  for (const std::string& id : ids) {
+    const absl::Status found = store_.Manifest(id).status();
+    if (absl::IsNotFound(found)) {
+      return absl::UnavailableError(
+          fmt::format("image '{}' is gone: the disk failed to store it, or it was removed", id));
+    }
+    RETURN_IF_ERROR(found);
+  }
   return store_.Flush();
 }
 

@@ -1,9 +1,13 @@
 // What is on the disk when: publication before it, power cuts, disks that fail. Needs root.
 #include <sys/wait.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <map>
 #include <thread>
+#include <utility>
 
+#include "lib/base/status.h"
 #include "lib/image/testing/image_test.h"
 
 namespace berth::image {
@@ -19,7 +23,7 @@ class Disk {
     while (is_held_) {
       changed_.Wait(mu_);
     }
-    return result_;
+    return once_.ok() ? result_ : std::exchange(once_, absl::OkStatus());
   }
   void Hold() {
     base::MutexLock lock(mu_);
@@ -30,6 +34,13 @@ class Disk {
     base::MutexLock lock(mu_);
     is_held_ = false;
     result_ = result;
+    changed_.SignalAll();
+  }
+  // One that is held back ends with `result`: the kernel tells of a failure once.
+  void ReleaseOnce(const absl::Status& result) {
+    base::MutexLock lock(mu_);
+    is_held_ = false;
+    once_ = result;
     changed_.SignalAll();
   }
   void AwaitSyncs(int count) {
@@ -49,6 +60,7 @@ class Disk {
   bool is_held_ ABSL_GUARDED_BY(mu_) = false;
   int syncs_ ABSL_GUARDED_BY(mu_) = 0;
   absl::Status result_ ABSL_GUARDED_BY(mu_);
+  absl::Status once_ ABSL_GUARDED_BY(mu_);  // the next one's instead of `result_`
 };
 
 class ImageStoringTest : public ImageTest {
@@ -79,6 +91,29 @@ class ImageStoringTest : public ImageTest {
     root_ = dir_ + "/later";
     options_.boot_id = boot_id;
     Open();
+  }
+  // Imports `a_` from a layout as "imported:1".
+  absl::Status ImportA(const base::OpContext& ctx) {
+    const std::string layout = dir_ + "/layout";
+    const std::string index = fmt::format(
+        R"({{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}})",
+        oci::kOciManifestType, a_.digest(), a_.manifest.size());
+    std::map<std::string, std::string> files = {
+        {"index.json", index}, {"oci-layout", R"({"imageLayoutVersion":"1.0.0"})"}};
+    for (const std::string& blob : {a_.config, a_.manifest, a_.layers[0].blob, a_.layers[1].blob}) {
+      files["blobs/sha256/" + oci::DigestOf(blob).hex()] = blob;
+    }
+    RETURN_IF_ERROR(base::MakeDirs(layout + "/blobs/sha256"));
+    for (const auto& [name, bytes] : files) {
+      RETURN_IF_ERROR(base::WriteFile(layout + "/" + name, bytes, 0644));
+    }
+    return images_->Import(ctx, layout, {"imported:1"}).status();
+  }
+  void AwaitImages(size_t count) {
+    for (int i = 0; i < 1000 && images_->List().size() != count; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ASSERT_EQ(images_->List().size(), count);
   }
   size_t Pending() { return store_->PendingLayers()->size(); }
 
@@ -234,37 +269,16 @@ TEST_F(ImageStoringTest, ROOT_ARemovedImageStaysRemovedAfterAPowerCut) {
 }
 
 TEST_F(ImageStoringTest, ROOT_AnImportWaitsForTheDisk) {
-  const std::string layout = dir_ + "/layout";
-  ASSERT_TRUE(base::MakeDirs(layout + "/blobs/sha256").ok());
-  const auto put = [&](const std::string& bytes) {
-    const std::string hex = oci::DigestOf(bytes).hex();
-    ASSERT_TRUE(base::WriteFile(layout + "/blobs/sha256/" + hex, bytes, 0644).ok());
-  };
-  put(a_.config);
-  put(a_.manifest);
-  for (const FakeLayer& layer : a_.layers) {
-    put(layer.blob);
-  }
-  const std::string index = fmt::format(
-      R"({{"schemaVersion":2,"manifests":[{{"mediaType":"{}","digest":"{}","size":{}}}]}})",
-      oci::kOciManifestType, a_.digest(), a_.manifest.size());
-  ASSERT_TRUE(base::WriteFile(layout + "/index.json", index, 0644).ok());
-  ASSERT_TRUE(
-      base::WriteFile(layout + "/oci-layout", R"({"imageLayoutVersion":"1.0.0"})", 0644).ok());
-  const auto import = [&](const base::OpContext& ctx) {
-    return images_->Import(ctx, layout, {"imported:1"}).status();
-  };
-
   disk_.Hold();
   std::atomic<bool> is_done = false;
   std::thread caller([&] {
-    const absl::Status status = import(base::OpContext::Background());
+    const absl::Status status = ImportA(base::OpContext::Background());
     EXPECT_TRUE(status.ok()) << status;
     is_done = true;
   });
   disk_.AwaitSyncs(1);
+  AwaitImages(1);  // the disk is asked before they are listed
   EXPECT_FALSE(is_done);
-  EXPECT_EQ(images_->List().size(), 1u);
   disk_.Release();
   caller.join();
   EXPECT_EQ(Pending(), 0u);
@@ -272,16 +286,29 @@ TEST_F(ImageStoringTest, ROOT_AnImportWaitsForTheDisk) {
   ASSERT_TRUE(images_->Remove("imported:1").ok());
   images_->WaitIdle();
   disk_.Release(kBroken);
-  EXPECT_EQ(import(base::OpContext::Background()).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ImportA(base::OpContext::Background()).code(), absl::StatusCode::kUnavailable);
   EXPECT_TRUE(images_->List().empty());
 
   // The caller goes away while the disk is busy.
   disk_.Hold();
   const int before = disk_.syncs();
   const base::OpContext gone(absl::InfiniteFuture(), [&] { return disk_.syncs() > before; });
-  EXPECT_EQ(import(gone).code(), absl::StatusCode::kCancelled);
+  EXPECT_EQ(ImportA(gone).code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(images_->List().size(), 1u) << "it is being written";
   disk_.Release();
+}
+
+TEST_F(ImageStoringTest, ROOT_AnImportLearnsOfAFailureOfWhatBeganBeforeIt) {
+  disk_.Hold();
+  MustPull("b", b_);
+  disk_.AwaitSyncs(1);
+  absl::Status status;
+  std::thread caller([&] { status = ImportA(base::OpContext::Background()); });
+  AwaitImages(2);
+  disk_.ReleaseOnce(kBroken);
+  caller.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_TRUE(images_->List().empty());
 }
 
 }  // namespace
