@@ -44,7 +44,7 @@ function(berth_test name)
   set_tests_properties(${name} PROPERTIES LABELS ${T_LABEL} TIMEOUT 300)
   if(BERTH_SANITIZE MATCHES thread)
     # Tests of a daemon that dies fork and start threads in the child, which the thread sanitizer ends unless told otherwise.
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT "TSAN_OPTIONS=die_after_fork=0:second_deadlock_stack=1")
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT TSAN_OPTIONS=die_after_fork=0)
   endif()
 endfunction()
 
