@@ -42,6 +42,10 @@ function(berth_test name)
   target_link_libraries(${name} PRIVATE berth_options ${T_LIBS} GTest::gmock GTest::gtest GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name} ${T_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS ${T_LABEL} TIMEOUT 300)
+  if(BERTH_SANITIZE MATCHES thread)
+    # Tests of a daemon that dies fork and start threads in the child, which the thread sanitizer ends unless told otherwise.
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT TSAN_OPTIONS=die_after_fork=0)
+  endif()
 endfunction()
 
 # Fails the configuration when a library uses one that is not below it.

@@ -208,6 +208,7 @@ INSTANTIATE_TEST_SUITE_P(
                             "test.toml:3: not TOML: table (\"api\") already exists"},
                     BadCase{"root = \"/a", "test.toml:1: not TOML: "},
                     BadCase{"root = \"\xff\"", "test.toml:1: not TOML: "},
+                    BadCase{"\nroot = '/\xff'", "test.toml:2: not TOML: a byte that is not UTF-8"},
                     BadCase{"[x\n", "test.toml:1: not TOML: "},
                     BadCase{"\x01\x02", "test.toml:1: not TOML: "}));
 

@@ -125,6 +125,12 @@ class RegistriesConfParser {
           absl::StatusCode::kInvalidArgument,
           fmt::format("{}: brackets nest deeper than {} levels", name, kMaxNesting));
     }
+    // toml11 reads beyond its memory when it reports such a byte inside a string.
+    if (const ptrdiff_t bad = toml::detail::check_utf8_validity(text); bad >= 0) {
+      return base::MakeStatus(absl::StatusCode::kInvalidArgument,
+                              fmt::format("{}:{}: not valid TOML: a byte that is not UTF-8", name,
+                                          1 + std::count(text.begin(), text.begin() + bad, '\n')));
+    }
     toml::value root;
     try {
       std::istringstream stream(text);

@@ -196,6 +196,7 @@ TEST(RegistriesConfTest, ErrorsNameFileAndLine) {
       {"a = ", "test.conf:1: not valid TOML"},
       {"a = " + std::string(100000, '['), "test.conf: brackets nest deeper"},
       {"\n\n[[registry]\n", "test.conf:3: not valid TOML"},
+      {"\n[aliases]\nx = 'quay.io/\xff'", "test.conf:3: not valid TOML: a byte that is not UTF-8"},
       {"\nunqualified-search-registries = \"quay.io\"",
        "test.conf:2: 'unqualified-search-registries' is a string, not an array"},
       {"unqualified-search-registries = [1]", "is an integer, not a string"},
