@@ -73,6 +73,8 @@ class Database:
             self.images = {row[0]: [] for row in db.execute("SELECT id FROM images")}
             for image, number in db.execute("SELECT image_id, layer FROM image_layers ORDER BY image_id, position"):
                 self.images.setdefault(image, []).append(self.layers[number].diff_id if number in self.layers else number)
+            self.loose = db.execute("SELECT count(*) FROM layers WHERE complete = 1 AND number NOT IN (SELECT layer FROM image_layers)") \
+                .fetchone()[0]
             columns = [row[1] for row in db.execute("PRAGMA table_info(layers)")]
             self.unflushed = db.execute("SELECT count(*) FROM layers WHERE complete = 1 AND boot_id IS NOT NULL").fetchone()[0] \
                 if "boot_id" in columns else 0
@@ -101,8 +103,11 @@ def folder(path):
 
 
 def is_durable(daemon):
-    """Whether all that is listed would survive a power cut, and all that is removed is gone from the disk."""
-    return Database(daemon.root).unflushed == 0 and not folder(f"{daemon.root}/trash")
+    """Whether all that is listed would survive a power cut, and all that is removed is gone from the database and the disk."""
+    database = Database(daemon.root)
+    if database.loose and not daemon.client.ListContainers().containers:
+        return False    # a removal answers before its layers go
+    return database.unflushed == 0 and not folder(f"{daemon.root}/trash")
 
 
 def wait_durable(daemon):
