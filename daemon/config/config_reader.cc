@@ -14,6 +14,7 @@
 #include "daemon/config/config.h"
 #include "daemon/config/config_fields.h"
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 
 namespace berth::config {
 namespace {
@@ -257,8 +258,8 @@ absl::Status ReadToml(std::string_view text, const std::string& name, Config& co
                             fmt::format("{}: more than 100 brackets are open at once", name));
   }
   // toml11 reads beyond its memory when it reports such a byte inside a string.
-  if (const ptrdiff_t bad = toml::detail::check_utf8_validity(std::string(text)); bad >= 0) {
-    const auto lines = std::count(text.begin(), text.begin() + bad, '\n');
+  if (const size_t bad = base::FindNotUtf8(text); bad != std::string_view::npos) {
+    const auto lines = std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(bad), '\n');
     return Invalid(name, static_cast<uint32_t>(lines) + 1, "not TOML: a byte that is not UTF-8");
   }
   try {

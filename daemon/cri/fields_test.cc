@@ -13,7 +13,7 @@ namespace {
 
 const std::string kNul("a\0b", 3);
 
-TEST(TextTest, KnowsUtf8) {
+TEST(TextTest, WhatIsNotUtf8IsReplaced) {
   const struct {
     std::string text;
     std::string printable;  // what ToUtf8 makes of it
@@ -34,7 +34,6 @@ TEST(TextTest, KnowsUtf8) {
       {"\xe2\x82\xac\xe2", "\xe2\x82\xac?"},
   };
   for (const auto& c : cases) {
-    EXPECT_EQ(IsUtf8(c.text), c.text == c.printable) << c.printable;
     EXPECT_EQ(ToUtf8(c.text), c.printable);
   }
 }

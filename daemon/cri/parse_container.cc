@@ -9,6 +9,7 @@
 #include "daemon/cri/signal_map.h"
 #include "daemon/cri/text.h"
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 
 namespace berth::cri {
 
@@ -53,7 +54,7 @@ absl::Status ParseProcess(const api::ContainerConfig& config, model::ContainerSp
     const std::string value_field =
         fmt::format("{}.value (of '{}')", field, OneLine(env.key(), 64));
     RETURN_IF_ERROR(CheckNoNul(value_field, env.value()));
-    if (!IsUtf8(env.value())) {
+    if (!base::IsUtf8(env.value())) {
       return FieldError(
           value_field,
           "is not UTF-8; OCI runtimes are given it as JSON, which cannot hold other bytes");

@@ -1,4 +1,4 @@
-// Text as it crosses the edge: what is UTF-8, what JSON strings look like.
+// Text as it crosses the edge: as UTF-8, as JSON strings.
 // Threads: pure functions.
 #pragma once
 
@@ -6,9 +6,6 @@
 #include <string_view>
 
 namespace berth::cri {
-
-// Well-formed UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). "" is.
-bool IsUtf8(std::string_view text);
 
 // The text with every byte that is not part of well-formed UTF-8 replaced by '?': messages of
 // programs may hold any bytes, but a proto3 `string` may not.

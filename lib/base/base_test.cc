@@ -14,6 +14,7 @@
 #include "lib/base/remove_tree.h"
 #include "lib/base/rollback.h"
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 
 namespace berth::base {
 namespace {
@@ -159,6 +160,34 @@ TEST_F(TempDir, FifoIsRefusedNotWaitedFor) {
   ASSERT_EQ(::mkfifo((dir_ + "/fifo").c_str(), 0600), 0);
   auto root = OpenFile(dir_, O_PATH | O_DIRECTORY);
   EXPECT_TRUE(absl::IsInvalidArgument(ReadFileInRoot(root->get(), "fifo", 100).status()));
+}
+
+TEST(Utf8Test, FindsWhatIsNone) {
+  constexpr size_t kNone = std::string_view::npos;
+  const std::pair<const char*, size_t> cases[] = {
+      {"", kNone},
+      {"a", kNone},
+      {"\x7f", kNone},
+      {"\xc2\x80", kNone},
+      {"\xe2\x82\xac", kNone},
+      {"\xf0\x9f\x98\x80", kNone},
+      {"\xed\x9f\xbf", kNone},
+      {"\xf4\x8f\xbf\xbf", kNone},
+      {"\x80", 0},
+      {"\xc3", 0},
+      {"\xc0\xaf", 0},          // overlong
+      {"\xe0\x80\xaf", 0},      // overlong
+      {"\xed\xa0\x80", 0},      // a surrogate
+      {"\xf4\x90\x80\x80", 0},  // beyond U+10FFFF
+      {"\xf8\x88\x80\x80\x80", 0},
+      {"a\xff", 1},
+      {"\xe2\x82\xac\xe2\x82", 3},  // cut short
+      {"\xe2\x82z", 0},
+  };
+  for (const auto& [text, place] : cases) {
+    EXPECT_EQ(FindNotUtf8(text), place) << testing::PrintToString(text);
+    EXPECT_EQ(IsUtf8(text), place == kNone);
+  }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "lib/base/file.h"
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 #include "lib/registry/registries_conf.h"
 #include "lib/registry/toml_values.h"
 
@@ -126,10 +127,11 @@ class RegistriesConfParser {
           fmt::format("{}: brackets nest deeper than {} levels", name, kMaxNesting));
     }
     // toml11 reads beyond its memory when it reports such a byte inside a string.
-    if (const ptrdiff_t bad = toml::detail::check_utf8_validity(text); bad >= 0) {
-      return base::MakeStatus(absl::StatusCode::kInvalidArgument,
-                              fmt::format("{}:{}: not valid TOML: a byte that is not UTF-8", name,
-                                          1 + std::count(text.begin(), text.begin() + bad, '\n')));
+    if (const size_t bad = base::FindNotUtf8(text); bad != std::string::npos) {
+      const auto lines = std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(bad), '\n');
+      return base::MakeStatus(
+          absl::StatusCode::kInvalidArgument,
+          fmt::format("{}:{}: not valid TOML: a byte that is not UTF-8", name, lines + 1));
     }
     toml::value root;
     try {

@@ -13,6 +13,7 @@
 #include "nlohmann/json.hpp"
 
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 #include "lib/spec/text.h"
 
 namespace berth::spec {
@@ -71,7 +72,7 @@ std::optional<std::pair<std::string, std::string>> SplitEnv(const std::string& e
 }
 
 absl::Status CheckKey(const std::string& key) {
-  if (!IsUtf8(key) || key.find('\0') != std::string::npos) {
+  if (!base::IsUtf8(key) || key.find('\0') != std::string::npos) {
     return absl::InvalidArgumentError("the name of an environment variable is not UTF-8 text");
   }
   if (key.empty()) {

@@ -156,17 +156,6 @@ TEST(BuildProcessJson, KeepsAllButArgumentsAndTerminal) {
   EXPECT_EQ(BuildProcessJson("[]", {"a"}, false).status().code(), absl::StatusCode::kDataLoss);
 }
 
-TEST(Text, Utf8) {
-  for (const char* good : {"", "a", "\x7f", "\xc2\x80", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
-                           "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) {
-    EXPECT_TRUE(IsUtf8(good)) << testing::PrintToString(good);
-  }
-  for (const char* bad : {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80",
-                          "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "a\xff", "\xe2\x82"}) {
-    EXPECT_FALSE(IsUtf8(bad)) << testing::PrintToString(bad);
-  }
-}
-
 TEST(Text, Paths) {
   EXPECT_EQ(*CleanAbsolutePath("/", "p"), "/");
   EXPECT_EQ(*CleanAbsolutePath("//a/./b//c/..", "p"), "/a/b");

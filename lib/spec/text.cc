@@ -1,43 +1,14 @@
 #include "lib/spec/text.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <vector>
 
 #include "fmt/format.h"
 
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 
 namespace berth::spec {
-
-bool IsUtf8(std::string_view text) {
-  size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<uint8_t>(text[i]);
-    const size_t more = lead < 0x80             ? 0
-                        : (lead & 0xe0) == 0xc0 ? 1
-                        : (lead & 0xf0) == 0xe0 ? 2
-                        : (lead & 0xf8) == 0xf0 ? 3
-                                                : 4;
-    if (more == 4 || i + more >= text.size()) {
-      return false;
-    }
-    uint32_t code = more == 0 ? lead : lead & (0x3fu >> more);
-    for (size_t k = 1; k <= more; ++k) {
-      const auto next = static_cast<uint8_t>(text[i + k]);
-      if ((next & 0xc0) != 0x80) {
-        return false;
-      }
-      code = code << 6 | (next & 0x3f);
-    }
-    constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
-    if (code < kSmallest[more] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
-      return false;
-    }
-    i += more + 1;
-  }
-  return true;
-}
 
 bool HasControlCharacters(std::string_view text) {
   return std::any_of(text.begin(), text.end(),
@@ -52,7 +23,7 @@ absl::Status CheckText(std::string_view text, std::string_view what) {
   if (text.find('\0') != std::string_view::npos) {
     return absl::InvalidArgumentError(fmt::format("{} holds a NUL byte", what));
   }
-  if (!IsUtf8(text)) {
+  if (!base::IsUtf8(text)) {
     return absl::InvalidArgumentError(
         fmt::format("{} is not UTF-8, which the OCI runtime's config.json needs", what));
   }

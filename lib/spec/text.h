@@ -14,7 +14,6 @@ inline constexpr size_t kMaxStringBytes =
     (128 << 10) - 1;                                 // MAX_ARG_STRLEN of execve(2), less the NUL
 inline constexpr size_t kMaxProcessBytes = 2 << 20;  // arguments and environment together
 
-bool IsUtf8(std::string_view text);
 // Bytes below 0x20, and 0x7f.
 bool HasControlCharacters(std::string_view text);
 

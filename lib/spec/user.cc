@@ -18,6 +18,7 @@
 
 #include "lib/base/beneath.h"
 #include "lib/base/status.h"
+#include "lib/base/utf8.h"
 #include "lib/spec/text.h"
 
 namespace berth::spec {
@@ -301,7 +302,7 @@ absl::StatusOr<model::ContainerUser> ResolveUser(int root_fd,
   } else if (wanted.group.has_value()) {
     ASSIGN_OR_RETURN(user.gid, ResolveGroup(*wanted.group, group_file));
   }
-  if (HasControlCharacters(user.home) || !IsUtf8(user.home)) {
+  if (HasControlCharacters(user.home) || !base::IsUtf8(user.home)) {
     return absl::InvalidArgumentError(
         fmt::format("the home directory of user {} in the image's /etc/passwd holds control "
                     "characters",
