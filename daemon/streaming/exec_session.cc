@@ -20,20 +20,21 @@ using monitor_protocol::ExecOutcome;
 using monitor_protocol::ExecReportPacket;
 
 Outcome OutcomeOf(const ExecReportPacket& report) {
+  const int code = report.code;  // nobody may refer to a packed field
   switch (report.outcome) {
     case ExecOutcome::kExited:
-      return Outcome::Exited(report.signal != 0 ? 128 + report.signal : report.code);
+      return Outcome::Exited(monitor_protocol::CombinedStatus(code, report.signal));
     case ExecOutcome::kRuntimeFailed:
       return Outcome::Failed(fmt::format(
           "error executing command in container: the OCI runtime did not start it and ended with "
           "{}; its message is in the standard error output",
-          report.code));
+          code));
     case ExecOutcome::kFailed:
       break;
   }
   return Outcome::Failed(fmt::format(
       "error executing command in container: the monitor could not run the OCI runtime: {} ({})",
-      std::strerror(report.code), report.code));
+      std::strerror(code), code));
 }
 
 }  // namespace

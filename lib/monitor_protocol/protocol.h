@@ -146,6 +146,11 @@ struct [[gnu::packed]] ExecReportPacket {
   int32_t signal;
 };
 
+// What the CRI reports of an exit: 128 + signal. A signal has seven bits (wait(2)).
+constexpr int CombinedStatus(int code, int signal) {
+  return signal != 0 ? 128 + (signal & 0x7f) : code;
+}
+
 // The exit record: this one struct in a file, put in place by rename.
 inline constexpr uint32_t kExitRecordMagic = 0x52584542;  // "BEXR"
 inline constexpr uint32_t kExitRecordOomKilled = 1;

@@ -1,8 +1,10 @@
 #include "lib/registry/url.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "curl/curl.h"
 #include "fmt/format.h"
 
@@ -34,6 +36,15 @@ std::string WithoutQuery(std::string_view text) {
   return oci::Printable(text.substr(0, text.find_first_of("?#")));
 }
 
+// A name of DNS or an address. libcurl decodes "%7f" in a host, and then anything is in it.
+bool IsHost(std::string_view host) {
+  const bool is_ip6 = host.starts_with('[') && host.ends_with(']');
+  return std::all_of(host.begin(), host.end(), [&](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '-' || c == '_' ||
+           (is_ip6 && (c == ':' || c == '%' || c == '[' || c == ']'));
+  });
+}
+
 absl::StatusOr<Url> Extract(CURLU* url, std::string_view shown) {
   const auto bad = [&](std::string_view why) {
     return base::MakeStatus(absl::StatusCode::kInvalidArgument,
@@ -51,6 +62,9 @@ absl::StatusOr<Url> Extract(CURLU* url, std::string_view shown) {
   }
   for (char& c : result.host) {
     c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  if (!IsHost(result.host)) {
+    return bad("has a host that is neither a name nor an address");
   }
   result.port = Part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT);
   curl_url_set(url, CURLUPART_FRAGMENT, nullptr, 0);

@@ -37,7 +37,8 @@ TEST(UrlTest, Resolve) {
 TEST(UrlTest, RefusesOthers) {
   for (const std::string text :
        {"", "reg.example/v2", "ftp://a/b", "http://", "http://user:secret@a/b", "http://user@a/b",
-        "http://a b/", "http://a:port/"}) {
+        "http://a b/", "http://a:port/", "http://a%7f/", "http://a%20b/", "http://a%2fb/",
+        "http://a%0d%0ab/"}) {
     const auto url = Url::Parse(text);
     EXPECT_EQ(url.status().code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_THAT(url.status().ToString(), Not(HasSubstr("secret")));

@@ -145,7 +145,7 @@ absl::StatusOr<ExecResult> OciRuntime::ExecSync(const base::OpContext& ctx, cons
       if (report.outcome != ExecOutcome::kExited) {
         return ExecStartError(report, handler_, id, err.text(), what);
       }
-      result.exit_code = report.signal != 0 ? 128 + report.signal : report.code;
+      result.exit_code = monitor_protocol::CombinedStatus(report.code, report.signal);
       break;
     }
   }
