@@ -39,8 +39,12 @@ def test_processes_by_argument_environment_and_folder(mark, tmp_path):
 def test_orphans_come_to_us():
     before = set(leaks.descendants(set()))
     subprocess.run(["sh", "-c", "setsid sleep 54321 >/dev/null 2>&1 &"], check=True)
-    found = [line for line in leaks.descendants(set()) if line not in before and "sleep 54321" in line]
-    assert len(found) == 1
+    found = []
+
+    def missing():    # until its execve is through
+        found[:] = [line for line in leaks.descendants(set()) if line not in before and "sleep 54321" in line]
+        return len(found) != 1
+    assert not leaks.settle(missing, 5), found
     os.kill(int(found[0].split()[1].rstrip(":")), 9)
     assert not leaks.settle(lambda: (leaks.reap(set()), [line for line in leaks.descendants(set()) if line not in before])[1], 5)
 
