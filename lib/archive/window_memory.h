@@ -2,10 +2,10 @@
 // section 3.1.1.1.2: up to 128 MiB as we allow them, at the compressor's choice).
 //
 // Many layers are unpacked at a time, and memory is a target. All decoders of the process share
-// kHeapBytes; a window that does not fit is an unlinked file beneath `dir_fd`, mapped: its pages are
-// the page cache's, which the kernel takes back when it needs to, and those that Trim() unmaps do not
-// count as the process's. Such a file's blocks are allocated beforehand: a full disk is an error here
-// and not a fault later.
+// kHeapBytes; a window that does not fit is an unlinked file beneath `dir_fd`, mapped: its pages
+// are the page cache's, which the kernel takes back when it needs to, and those that Trim() unmaps
+// do not count as the process's. Such a file's blocks are allocated beforehand: a full disk is an
+// error here and not a fault later.
 //
 // Threads: one owner; the shared sum is thread-safe. Ownership: borrows dir_fd; what was allocated
 // must have been freed before the destructor.

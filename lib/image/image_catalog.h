@@ -10,8 +10,8 @@
 //   kernel's, and it is written then.
 // - When the disk fails to store something, nobody knows what: every image with a mark goes, and
 //   what is being unpacked is not published.
-// - An import is no request of a kubelet and does wait: its layers are written to the disk first, and
-//   then it is published, in a durable transaction.
+// - An import is no request of a kubelet and does wait: its layers are written to the disk before
+//   it is published, and its record right after; where that fails, it is taken back.
 // - A removal takes names away. A thread then removes the records of layers that nothing needs,
 //   waits until that is on the disk, and moves the layers to the trash (LayerFiles). Where the disk
 //   is short of room, the removal waits until they are deleted.
@@ -57,8 +57,8 @@ class ImageCatalog {
   absl::Status Recover();
 
   // Unpacks what is missing of an image and makes it visible, before it is on the disk or (kDisk)
-  // after that. Returns its id. Errors: it is not visible. But with kDisk it is when the context ends
-  // in the last instant, while a layer that it shares with a pull is being written.
+  // after that. Returns its id. Errors: it is not visible. But with kDisk it is when the context
+  // ends in the last instant, while a layer that it shares with a pull is being written.
   absl::StatusOr<std::string> Add(const base::OpContext& ctx, const ImageContent& content,
                                   store::Durability durability);
   // Waits until nothing is left to do in the background. For tests.

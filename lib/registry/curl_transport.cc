@@ -189,8 +189,8 @@ absl::Status ApplyTls(CURL* easy, const TlsSettings& tls) {
   return absl::OkStatus();
 }
 
-// libcurl does not look at the environment itself then. "" means none. One that speaks TLS is vouched
-// for by the system's authorities alone: those of certs.d are a registry's.
+// libcurl does not look at the environment itself then. "" means none. One that speaks TLS is
+// vouched for by the system's authorities alone: those of certs.d are a registry's.
 void ApplyProxy(CURL* easy, const std::string& proxy) {
   curl_easy_setopt(easy, CURLOPT_PROXY, proxy.c_str());
   curl_easy_setopt(easy, CURLOPT_PROXY_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));

@@ -5,8 +5,8 @@
 // absent. NO_PROXY is a list, separated by commas: "*"; an IP address or network (10.0.0.0/8) for
 // hosts that are written as addresses, names are not resolved; "example.com" for the host and all
 // below it; ".example.com" and "*.example.com" for those below alone; each but a network also with
-// ":port". Loopback and "localhost" never go through a proxy. ALL_PROXY is not read. A socks5 proxy is
-// asked for names, which libcurl calls socks5h.
+// ":port". Loopback and "localhost" never go through a proxy. ALL_PROXY is not read. A socks5 proxy
+// is asked for names, which libcurl calls socks5h.
 //
 // Threads: pure functions; the environment must not change meanwhile.
 #pragma once
